@@ -1,0 +1,14 @@
+//! Compiles `protos/` with protox, so that no `protoc` is needed.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    const FILES: [&str; 2] = [
+        "dapr/proto/sentry/v1/sentry.proto",
+        "outrigger/registry/v1/registry.proto",
+    ];
+    println!("cargo:rerun-if-changed=protos");
+    let descriptors = protox::compile(FILES, ["protos"])?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .compile_fds(descriptors)?;
+    Ok(())
+}

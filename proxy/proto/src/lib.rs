@@ -1,0 +1,23 @@
+//! Generated protobuf messages and gRPC services, a module a package.
+//!
+//! The definitions under `protos/` are our own words for public interfaces
+//! (message names and field numbers are facts). Only wire adapters name these
+//! types; everything above them uses the floor's own.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "generated code"
+)]
+
+/// `dapr.proto.sentry.v1`: the certificate authority.
+pub mod sentry {
+    tonic::include_proto!("dapr.proto.sentry.v1");
+}
+
+/// `outrigger.registry.v1`: the registry of the embedded control process.
+pub mod registry {
+    tonic::include_proto!("outrigger.registry.v1");
+}
