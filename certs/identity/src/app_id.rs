@@ -28,10 +28,7 @@ impl AppId {
     /// The rule that a part breaks: empty, too long, or a character not allowed.
     pub fn new(namespace: &str, app_id: &str) -> Result<Self, AppIdError> {
         check(namespace, app_id)?;
-        Ok(Self {
-            text: format!("{app_id}.{namespace}").into(),
-            app_bytes: app_id.len(),
-        })
+        Ok(Self { text: format!("{app_id}.{namespace}").into(), app_bytes: app_id.len() })
     }
 
     /// Parses `<app>` or `<app>.<namespace>`; the first is taken to be in
@@ -42,9 +39,7 @@ impl AppId {
     pub fn parse(text: &str, default_namespace: &str) -> Result<Self, AppIdError> {
         match text.split_once('.') {
             None => Self::new(default_namespace, text),
-            Some((_, namespace)) if namespace.contains('.') => Err(AppIdError::Dots {
-                text: text.to_owned(),
-            }),
+            Some((_, namespace)) if namespace.contains('.') => Err(AppIdError::Dots { text: text.to_owned() }),
             Some((app_id, namespace)) => Self::new(namespace, app_id),
         }
     }
@@ -102,9 +97,7 @@ pub enum AppIdError {
         limit: usize,
     },
     /// A part has a character outside the set.
-    #[error(
-        "the {part} {text:?} has the character {found:?}; use only A-Z, a-z, 0-9, \"-\" and \"_\""
-    )]
+    #[error("the {part} {text:?} has the character {found:?}; use only A-Z, a-z, 0-9, \"-\" and \"_\"")]
     Character {
         /// `app ID` or `namespace`.
         part: &'static str,
@@ -131,19 +124,11 @@ fn check_part(part: &'static str, text: &str, limit: usize) -> Result<(), AppIdE
         return Err(AppIdError::Empty { part });
     }
     if text.len() > limit {
-        return Err(AppIdError::TooLong {
-            part,
-            bytes: text.len(),
-            limit,
-        });
+        return Err(AppIdError::TooLong { part, bytes: text.len(), limit });
     }
     match text.chars().find(|&c| c == '.' || !is_segment_char(c)) {
         None => Ok(()),
-        Some(found) => Err(AppIdError::Character {
-            part,
-            text: text.to_owned(),
-            found,
-        }),
+        Some(found) => Err(AppIdError::Character { part, text: text.to_owned(), found }),
     }
 }
 
@@ -172,17 +157,9 @@ mod tests {
         assert_eq!(AppId::parse(".shop", "default"), Err(empty("app ID")));
         assert_eq!(AppId::parse("orders.", "default"), Err(empty("namespace")));
         assert_eq!(AppId::parse("orders", ""), Err(empty("namespace")));
-        assert!(matches!(
-            AppId::parse("a.b.c", "default"),
-            Err(AppIdError::Dots { .. })
-        ));
-        assert!(matches!(
-            AppId::parse("a..", "default"),
-            Err(AppIdError::Dots { .. })
-        ));
-        for bad in [
-            "a/b", "a%2Fb", "a b", "a:80", "å", "a\r\nb", "a?b", "a#b", "a@b", "a\u{0}",
-        ] {
+        assert!(matches!(AppId::parse("a.b.c", "default"), Err(AppIdError::Dots { .. })));
+        assert!(matches!(AppId::parse("a..", "default"), Err(AppIdError::Dots { .. })));
+        for bad in ["a/b", "a%2Fb", "a b", "a:80", "å", "a\r\nb", "a?b", "a#b", "a@b", "a\u{0}"] {
             let error = AppId::parse(bad, "default").unwrap_err();
             assert!(matches!(error, AppIdError::Character { .. }), "{bad:?}");
         }
@@ -195,11 +172,7 @@ mod tests {
         assert!(AppId::new("default", &"a".repeat(64)).is_ok());
         assert_eq!(
             AppId::new("default", &"a".repeat(65)),
-            Err(AppIdError::TooLong {
-                part: "app ID",
-                bytes: 65,
-                limit: 64
-            })
+            Err(AppIdError::TooLong { part: "app ID", bytes: 65, limit: 64 })
         );
         assert!(AppId::new(&"n".repeat(254), "a").is_err());
     }
@@ -207,9 +180,7 @@ mod tests {
     #[test]
     fn the_identity_expected_follows_from_what_was_asked_for() {
         let domain = TrustDomain::parse("public").unwrap();
-        let id = AppId::parse("orders.shop", "default")
-            .unwrap()
-            .spiffe_id(&domain);
+        let id = AppId::parse("orders.shop", "default").unwrap().spiffe_id(&domain);
         assert_eq!(id.as_str(), "spiffe://public/ns/shop/orders");
         let dapr = id.as_dapr().unwrap();
         assert_eq!((dapr.namespace, dapr.app_id), ("shop", "orders"));

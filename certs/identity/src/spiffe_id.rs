@@ -52,9 +52,7 @@ impl SpiffeId {
             return Err(SpiffeIdError::TooLong { bytes: text.len() });
         }
         let Some(rest) = text.strip_prefix(SCHEME) else {
-            return Err(SpiffeIdError::Scheme {
-                text: text.to_owned(),
-            });
+            return Err(SpiffeIdError::Scheme { text: text.to_owned() });
         };
         let (domain, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
@@ -62,21 +60,14 @@ impl SpiffeId {
         };
         trust_domain::check(domain)?;
         check_path(text, path)?;
-        Ok(Self {
-            text: text.into(),
-            path_at: SCHEME.len() + domain.len(),
-        })
+        Ok(Self { text: text.into(), path_at: SCHEME.len() + domain.len() })
     }
 
     /// The identity `/ns/<namespace>/<app>` in `trust_domain`.
     ///
     /// # Errors
     /// When `namespace` or `app` breaks the rules of [`crate::AppId`].
-    pub fn dapr(
-        trust_domain: &TrustDomain,
-        namespace: &str,
-        app: &str,
-    ) -> Result<Self, app_id::AppIdError> {
+    pub fn dapr(trust_domain: &TrustDomain, namespace: &str, app: &str) -> Result<Self, app_id::AppIdError> {
         app_id::check(namespace, app)?;
         Ok(Self::of_app(trust_domain, namespace, app))
     }
@@ -96,9 +87,7 @@ impl SpiffeId {
 
     /// The trust domain, without `spiffe://`.
     pub fn trust_domain(&self) -> &str {
-        self.text
-            .get(SCHEME.len()..self.path_at)
-            .unwrap_or_default()
+        self.text.get(SCHEME.len()..self.path_at).unwrap_or_default()
     }
 
     /// The path with its leading `/`.
@@ -130,10 +119,7 @@ impl SpiffeId {
         if service_account.contains('/') {
             return None;
         }
-        Some(IstioId {
-            namespace,
-            service_account,
-        })
+        Some(IstioId { namespace, service_account })
     }
 }
 
@@ -234,26 +220,17 @@ pub enum SpiffeIdError {
 
 fn check_path(text: &str, path: &str) -> Result<(), SpiffeIdError> {
     let Some(segments) = path.strip_prefix('/') else {
-        return Err(SpiffeIdError::NoPath {
-            text: text.to_owned(),
-        });
+        return Err(SpiffeIdError::NoPath { text: text.to_owned() });
     };
     for segment in segments.split('/') {
         if segment.is_empty() {
-            return Err(SpiffeIdError::EmptySegment {
-                text: text.to_owned(),
-            });
+            return Err(SpiffeIdError::EmptySegment { text: text.to_owned() });
         }
         if segment == "." || segment == ".." {
-            return Err(SpiffeIdError::DotSegment {
-                text: text.to_owned(),
-            });
+            return Err(SpiffeIdError::DotSegment { text: text.to_owned() });
         }
         if let Some(found) = segment.chars().find(|&c| !is_segment_char(c)) {
-            return Err(SpiffeIdError::Character {
-                text: text.to_owned(),
-                found,
-            });
+            return Err(SpiffeIdError::Character { text: text.to_owned(), found });
         }
     }
     Ok(())
@@ -267,6 +244,8 @@ pub(crate) fn is_segment_char(c: char) -> bool {
 mod tests {
     use super::*;
 
+    type Reason = fn(&SpiffeIdError) -> bool;
+
     fn of_length(bytes: usize) -> String {
         let head = "spiffe://public/ns/default/";
         format!("{head}{}", "a".repeat(bytes - head.len()))
@@ -276,11 +255,7 @@ mod tests {
     fn a_good_id_gives_back_its_text_and_parts() {
         for (text, domain, path) in [
             ("spiffe://public/ns/default/a", "public", "/ns/default/a"),
-            (
-                "spiffe://cluster.local/ns/x/sa/y",
-                "cluster.local",
-                "/ns/x/sa/y",
-            ),
+            ("spiffe://cluster.local/ns/x/sa/y", "cluster.local", "/ns/x/sa/y"),
             ("spiffe://td/A_b-c.9", "td", "/A_b-c.9"),
             ("spiffe://td/...", "td", "/..."),
             ("spiffe://td/1/2/3/4/5/6/7", "td", "/1/2/3/4/5/6/7"),
@@ -296,63 +271,60 @@ mod tests {
 
     #[test]
     fn a_bad_id_is_refused_for_its_own_reason() {
-        let scheme = |e: &SpiffeIdError| matches!(e, SpiffeIdError::Scheme { .. });
-        let domain = |e: &SpiffeIdError| matches!(e, SpiffeIdError::TrustDomain(_));
-        let no_path = |e: &SpiffeIdError| matches!(e, SpiffeIdError::NoPath { .. });
-        let empty = |e: &SpiffeIdError| matches!(e, SpiffeIdError::EmptySegment { .. });
-        let dots = |e: &SpiffeIdError| matches!(e, SpiffeIdError::DotSegment { .. });
-        let character = |e: &SpiffeIdError| matches!(e, SpiffeIdError::Character { .. });
-        let table: &[(&str, &dyn Fn(&SpiffeIdError) -> bool)] = &[
-            ("", &scheme),
-            ("public/ns/default/a", &scheme),
-            ("https://public/ns/default/a", &scheme),
-            ("SPIFFE://public/ns/default/a", &scheme),
-            ("Spiffe://public/ns/default/a", &scheme),
-            ("spiffe:/public/ns/default/a", &scheme),
-            (" spiffe://public/ns/default/a", &scheme),
-            ("spiffe:///ns/default/a", &domain),
-            ("spiffe://", &domain),
-            ("spiffe://PUBLIC/ns/default/a", &domain),
-            ("spiffe://public:443/ns/default/a", &domain),
-            ("spiffe://user@public/ns/default/a", &domain),
-            ("spiffe://user:pw@public/ns/default/a", &domain),
-            ("spiffe://public%2Fns%2Fdefault%2Fa", &domain),
-            ("spiffe://public?x/ns/default/a", &domain),
-            ("spiffe://public#/ns/default/a", &domain),
-            ("spiffe://públic/ns/default/a", &domain),
-            ("spiffe://pub\u{0430}lic/ns/default/a", &domain),
-            ("spiffe://*/ns/default/a", &domain),
-            ("spiffe://public\\ns\\default\\a", &domain),
-            ("spiffe://public", &no_path),
-            ("spiffe://public/", &empty),
-            ("spiffe://public/ns/default/a/", &empty),
-            ("spiffe://public//ns/default/a", &empty),
-            ("spiffe://public/ns//a", &empty),
-            ("spiffe://public/ns/./a", &dots),
-            ("spiffe://public/ns/default/../admin/a", &dots),
-            ("spiffe://public/ns/default/a%2Fb", &character),
-            ("spiffe://public/ns/default/a%2fb", &character),
-            ("spiffe://public/ns/default/a?admin", &character),
-            ("spiffe://public/ns/default/a#admin", &character),
-            ("spiffe://public/ns/default/a:80", &character),
-            ("spiffe://public/ns/default/a@b", &character),
-            ("spiffe://public/ns/default/a ", &character),
-            ("spiffe://public/ns/default/a\n", &character),
-            ("spiffe://public/ns/default/a\u{0}", &character),
-            ("spiffe://public/ns/default/\u{0430}", &character),
-            ("spiffe://public/ns/default/a\u{200b}", &character),
-            ("spiffe://public/ns/default/*", &character),
-            ("spiffe://public/ns/default\\a", &character),
-            ("spiffe://public/ns/default/a;x=1", &character),
+        let scheme: Reason = |e| matches!(e, SpiffeIdError::Scheme { .. });
+        let domain: Reason = |e| matches!(e, SpiffeIdError::TrustDomain(_));
+        let no_path: Reason = |e| matches!(e, SpiffeIdError::NoPath { .. });
+        let empty: Reason = |e| matches!(e, SpiffeIdError::EmptySegment { .. });
+        let dots: Reason = |e| matches!(e, SpiffeIdError::DotSegment { .. });
+        let character: Reason = |e| matches!(e, SpiffeIdError::Character { .. });
+        let table: &[(&str, Reason)] = &[
+            ("", scheme),
+            ("public/ns/default/a", scheme),
+            ("https://public/ns/default/a", scheme),
+            ("SPIFFE://public/ns/default/a", scheme),
+            ("Spiffe://public/ns/default/a", scheme),
+            ("spiffe:/public/ns/default/a", scheme),
+            (" spiffe://public/ns/default/a", scheme),
+            ("spiffe:///ns/default/a", domain),
+            ("spiffe://", domain),
+            ("spiffe://PUBLIC/ns/default/a", domain),
+            ("spiffe://public:443/ns/default/a", domain),
+            ("spiffe://user@public/ns/default/a", domain),
+            ("spiffe://user:pw@public/ns/default/a", domain),
+            ("spiffe://public%2Fns%2Fdefault%2Fa", domain),
+            ("spiffe://public?x/ns/default/a", domain),
+            ("spiffe://public#/ns/default/a", domain),
+            ("spiffe://públic/ns/default/a", domain),
+            ("spiffe://pub\u{0430}lic/ns/default/a", domain),
+            ("spiffe://*/ns/default/a", domain),
+            ("spiffe://public\\ns\\default\\a", domain),
+            ("spiffe://public", no_path),
+            ("spiffe://public/", empty),
+            ("spiffe://public/ns/default/a/", empty),
+            ("spiffe://public//ns/default/a", empty),
+            ("spiffe://public/ns//a", empty),
+            ("spiffe://public/ns/./a", dots),
+            ("spiffe://public/ns/default/../admin/a", dots),
+            ("spiffe://public/ns/default/a%2Fb", character),
+            ("spiffe://public/ns/default/a%2fb", character),
+            ("spiffe://public/ns/default/a?admin", character),
+            ("spiffe://public/ns/default/a#admin", character),
+            ("spiffe://public/ns/default/a:80", character),
+            ("spiffe://public/ns/default/a@b", character),
+            ("spiffe://public/ns/default/a ", character),
+            ("spiffe://public/ns/default/a\n", character),
+            ("spiffe://public/ns/default/a\u{0}", character),
+            ("spiffe://public/ns/default/\u{0430}", character),
+            ("spiffe://public/ns/default/a\u{200b}", character),
+            ("spiffe://public/ns/default/*", character),
+            ("spiffe://public/ns/default\\a", character),
+            ("spiffe://public/ns/default/a;x=1", character),
         ];
         for (text, expected) in table {
             let error = SpiffeId::parse(text).unwrap_err();
             assert!(expected(&error), "{text:?} gave {error:?}");
         }
-        assert_eq!(
-            SpiffeId::parse(&of_length(2049)),
-            Err(SpiffeIdError::TooLong { bytes: 2049 })
-        );
+        assert_eq!(SpiffeId::parse(&of_length(2049)), Err(SpiffeIdError::TooLong { bytes: 2049 }));
     }
 
     #[test]
@@ -384,8 +356,7 @@ mod tests {
     fn only_an_exact_dapr_path_names_an_app() {
         let dapr = |text: &str| {
             let id = SpiffeId::parse(text).unwrap();
-            id.as_dapr()
-                .map(|d| (d.namespace.to_owned(), d.app_id.to_owned()))
+            id.as_dapr().map(|d| (d.namespace.to_owned(), d.app_id.to_owned()))
         };
         let app = Some(("default".to_owned(), "a".to_owned()));
         assert_eq!(dapr("spiffe://public/ns/default/a"), app);
@@ -406,13 +377,7 @@ mod tests {
     #[test]
     fn only_an_exact_istio_path_names_a_service_account() {
         let id = SpiffeId::parse("spiffe://cluster.local/ns/x/sa/y").unwrap();
-        assert_eq!(
-            id.as_istio(),
-            Some(IstioId {
-                namespace: "x",
-                service_account: "y"
-            })
-        );
+        assert_eq!(id.as_istio(), Some(IstioId { namespace: "x", service_account: "y" }));
         assert_eq!(id.as_dapr(), None);
         for other in [
             "spiffe://cluster.local/ns/x/y",
@@ -428,10 +393,7 @@ mod tests {
     fn a_composed_id_is_one_that_parses() {
         let domain = TrustDomain::parse("public").unwrap();
         let id = SpiffeId::dapr(&domain, "default", "order-service").unwrap();
-        assert_eq!(
-            id,
-            SpiffeId::parse("spiffe://public/ns/default/order-service").unwrap()
-        );
+        assert_eq!(id, SpiffeId::parse("spiffe://public/ns/default/order-service").unwrap());
         assert_eq!(id.path(), "/ns/default/order-service");
         for (namespace, app) in [("", "a"), ("default", ""), ("default", "a/b"), ("..", "a")] {
             assert!(SpiffeId::dapr(&domain, namespace, app).is_err());

@@ -84,10 +84,7 @@ pub(crate) fn check(text: &str) -> Result<(), TrustDomainError> {
     let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '.' | '-' | '_');
     match text.chars().find(|&c| !allowed(c)) {
         None => Ok(()),
-        Some(found) => Err(TrustDomainError::Character {
-            text: text.to_owned(),
-            found,
-        }),
+        Some(found) => Err(TrustDomainError::Character { text: text.to_owned(), found }),
     }
 }
 
@@ -117,16 +114,10 @@ mod tests {
             "public\n",
         ] {
             let error = TrustDomain::parse(bad).unwrap_err();
-            assert!(
-                matches!(error, TrustDomainError::Character { .. }),
-                "{bad:?}"
-            );
+            assert!(matches!(error, TrustDomainError::Character { .. }), "{bad:?}");
         }
         assert_eq!(TrustDomain::parse(""), Err(TrustDomainError::Empty));
-        assert_eq!(
-            TrustDomain::parse(&"a".repeat(256)),
-            Err(TrustDomainError::TooLong { bytes: 256 })
-        );
+        assert_eq!(TrustDomain::parse(&"a".repeat(256)), Err(TrustDomainError::TooLong { bytes: 256 }));
     }
 
     #[test]
