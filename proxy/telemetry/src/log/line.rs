@@ -1,0 +1,253 @@
+//! One event as one line.
+
+use std::cell::RefCell;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use super::writer::Writer;
+use super::{Config, Format, escape};
+
+/// Longest text of one field, in bytes; the rest is cut off.
+const MAX_FIELD: usize = 8 * 1024;
+
+/// Formats events and hands them to the writer.
+pub(super) struct Lines {
+    format: Format,
+    /// What is the same in every line, formatted.
+    constant: Constant,
+    writer: Arc<Writer>,
+}
+
+/// The constant fields, in two pieces: stock sorts by name, and `scope` and `type` stand between.
+struct Constant {
+    before_scope: String,
+    after_scope: String,
+}
+
+thread_local! {
+    static BUFFER: RefCell<Buffer> = const { RefCell::new(Buffer { line: String::new(), message: String::new(), fields: String::new(), value: String::new() }) };
+}
+
+/// What a thread formats in; kept between events.
+struct Buffer {
+    line: String,
+    message: String,
+    fields: String,
+    value: String,
+}
+
+impl Lines {
+    pub(super) fn new(config: Config, writer: Arc<Writer>) -> Lines {
+        let (mut before_scope, mut after_scope) = (String::new(), String::new());
+        if !config.app_id.is_empty() {
+            text_pair(&mut before_scope, config.format, "app_id", &config.app_id);
+        }
+        text_pair(&mut before_scope, config.format, "instance", &config.instance);
+        text_pair(&mut after_scope, config.format, "type", "log");
+        text_pair(&mut after_scope, config.format, "ver", &config.version);
+        Lines { format: config.format, constant: Constant { before_scope, after_scope }, writer }
+    }
+
+    fn write(&self, event: &Event<'_>, buffer: &mut Buffer) {
+        buffer.line.clear();
+        buffer.message.clear();
+        buffer.fields.clear();
+        let mut fields = Fields {
+            format: self.format,
+            message: &mut buffer.message,
+            out: &mut buffer.fields,
+            value: &mut buffer.value,
+        };
+        event.record(&mut fields);
+
+        let metadata = event.metadata();
+        let (level, line) = (level(*metadata.level()), &mut buffer.line);
+        buffer.value.clear();
+        timestamp(&mut buffer.value, OffsetDateTime::now_utc());
+        match self.format {
+            Format::Text => {
+                let _ = write!(line, "time=\"{}\" level={level} msg=", buffer.value);
+                escape::text(line, &buffer.message);
+            }
+            Format::Json => {
+                let _ = write!(line, "{{\"time\":\"{}\",\"level\":\"{level}\",\"msg\":", buffer.value);
+                escape::json(line, &buffer.message);
+            }
+        }
+        line.push_str(&self.constant.before_scope);
+        buffer.value.clear();
+        scope(&mut buffer.value, metadata.target());
+        text_pair(line, self.format, "scope", &buffer.value);
+        line.push_str(&self.constant.after_scope);
+        line.push_str(&buffer.fields);
+        line.push_str(if self.format == Format::Json { "}\n" } else { "\n" });
+        self.writer.push(line.as_bytes());
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        BUFFER.with(|buffer| match buffer.try_borrow_mut() {
+            Ok(mut buffer) => self.write(event, &mut buffer),
+            // A value whose Display logs gets here while its own event is formatted.
+            Err(_) => self.write(
+                event,
+                &mut Buffer {
+                    line: String::new(),
+                    message: String::new(),
+                    fields: String::new(),
+                    value: String::new(),
+                },
+            ),
+        });
+    }
+}
+
+/// Collects the message, and the other fields formatted.
+struct Fields<'a> {
+    format: Format,
+    message: &'a mut String,
+    out: &'a mut String,
+    value: &'a mut String,
+}
+
+impl Fields<'_> {
+    fn text(&mut self, field: &Field, value: &str) {
+        let value = crate::clean::prefix(value, MAX_FIELD);
+        if field.name() == "message" {
+            self.message.push_str(value);
+        } else {
+            text_pair(self.out, self.format, name(field), value);
+        }
+    }
+
+    fn bare(&mut self, field: &Field, value: impl fmt::Display) {
+        let _ = match self.format {
+            Format::Text => write!(self.out, " {}={value}", name(field)),
+            Format::Json => write!(self.out, ",\"{}\":{value}", name(field)),
+        };
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.text(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.bare(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.bare(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.bare(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.bare(field, value);
+        } else {
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let mut text = std::mem::take(self.value);
+        text.clear();
+        // A Debug that fails leaves what it has written so far.
+        let _ = write!(text, "{value:?}");
+        self.text(field, &text);
+        *self.value = text;
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+}
+
+/// A field's name; those that the line has itself get a prefix, as logrus gives it.
+fn name(field: &Field) -> &'static str {
+    match field.name() {
+        "time" => "fields.time",
+        "level" => "fields.level",
+        "msg" => "fields.msg",
+        "scope" => "fields.scope",
+        "type" => "fields.type",
+        "instance" => "fields.instance",
+        "ver" => "fields.ver",
+        "app_id" => "fields.app_id",
+        other => other,
+    }
+}
+
+fn text_pair(out: &mut String, format: Format, name: &str, value: &str) {
+    match format {
+        Format::Text => {
+            out.push(' ');
+            out.push_str(name);
+            out.push('=');
+            escape::text(out, value);
+        }
+        Format::Json => {
+            out.push_str(",\"");
+            out.push_str(name);
+            out.push_str("\":");
+            escape::json(out, value);
+        }
+    }
+}
+
+/// logrus' words.
+fn level(level: tracing::Level) -> &'static str {
+    match level {
+        tracing::Level::ERROR => "error",
+        tracing::Level::WARN => "warning",
+        tracing::Level::INFO => "info",
+        tracing::Level::DEBUG => "debug",
+        tracing::Level::TRACE => "trace",
+    }
+}
+
+/// `outrigger_mesh::http::server` becomes `outrigger.mesh.http.server`.
+fn scope(out: &mut String, target: &str) {
+    let (target, ours) = match target.strip_prefix("outrigger_") {
+        Some(rest) => (rest, true),
+        None => (target, false),
+    };
+    if ours {
+        out.push_str("outrigger.");
+    }
+    for (index, part) in target.split("::").enumerate() {
+        if index > 0 {
+            out.push('.');
+        }
+        out.push_str(part);
+    }
+}
+
+/// RFC 3339 with nanoseconds, in Go's form: without zeros at the end of the fraction.
+fn timestamp(out: &mut String, at: OffsetDateTime) {
+    let _ = write!(
+        out,
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    );
+    if at.nanosecond() > 0 {
+        let _ = write!(out, ".{:09}", at.nanosecond());
+        out.truncate(out.trim_end_matches('0').len());
+    }
+    out.push('Z');
+}

@@ -1,0 +1,152 @@
+//! The log: one line an event, text or JSON, in stock's shape.
+//!
+//! Text is logrus' `key=value` form, JSON one object a line; both have `time` (RFC 3339 with nanoseconds, UTC), `level`, `msg`, `scope`,
+//! `type`, `instance`, `ver`, `app_id`, then the fields of the event. A value can never start a new line or colour a terminal: quotes,
+//! backslashes and control characters are escaped.
+//!
+//! **Standard output and the data path.** A write to a pipe whose reader has stopped blocks for ever, and with one data thread that
+//! would stop every call. So a line is only appended to a bounded buffer in memory, and a thread of its own does the writing, many lines
+//! at once. When the buffer is full, lines are lost, never time: each lost line is counted
+//! (`outrigger_log_lines_dropped_total`), and the log itself says how many as soon as it moves again.
+//!
+//! **What allocates.** Nothing that grows with the number of lines: each thread formats into a buffer that it keeps.
+
+mod escape;
+mod filter;
+mod line;
+mod writer;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::metrics::Registry;
+use line::Lines;
+use writer::Writer;
+
+pub use filter::{Level, LevelError};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `time="…" level=info msg="…" app_id=… …`
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output, as stock.
+    #[default]
+    Stdout,
+    /// Standard error, for a command whose output is its answer.
+    Stderr,
+}
+
+/// What the log needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How lines look. Default text.
+    pub format: Format,
+    /// The least level that is written. Default info.
+    pub level: Level,
+    /// Whether access records are written (target `access`). Default yes; they are at level info, and go with [`level`](Self::level) `warn` too.
+    pub access: bool,
+    /// Where lines go. Default standard output.
+    pub output: Output,
+    /// The app beside this proxy; empty in a process that has none, and then left out.
+    pub app_id: String,
+    /// This machine. Default its host name.
+    pub instance: String,
+    /// The version of this program.
+    pub version: String,
+    /// Most bytes that wait for the writing thread. Default 1 MiB.
+    pub buffer: usize,
+}
+
+impl Config {
+    /// The defaults, for an app and a version.
+    pub fn new(app_id: impl Into<String>, version: impl Into<String>) -> Config {
+        Config {
+            format: Format::Text,
+            level: Level::Info,
+            access: true,
+            output: Output::Stdout,
+            app_id: app_id.into(),
+            instance: host_name(),
+            version: version.into(),
+            buffer: 1 << 20,
+        }
+    }
+}
+
+/// Why the log cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No thread.
+    #[error("start the log's writing thread: {0}")]
+    Thread(#[source] io::Error),
+    /// Somebody set one up already.
+    #[error("this process has a log already; set it up once, first thing")]
+    Twice,
+}
+
+/// Keeps the log going. Dropping it writes what waits, for at most two seconds; later lines are lost.
+#[derive(Debug)]
+#[must_use = "dropping it ends the log"]
+pub struct Guard {
+    writer: Arc<Writer>,
+}
+
+impl Guard {
+    /// Waits until everything logged so far is written, at most `timeout`. True when it is.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.writer.flush(timeout)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.writer.close(Duration::from_secs(2));
+    }
+}
+
+/// Makes this the log of the process. Hold the guard until the very end.
+///
+/// # Errors
+/// When the process has one already, or no thread can be started.
+pub fn init(config: Config, metrics: &Registry) -> Result<Guard, LogError> {
+    let sink: Box<dyn io::Write + Send> = match config.output {
+        Output::Stdout => Box::new(io::stdout()),
+        Output::Stderr => Box::new(io::stderr()),
+    };
+    let (subscriber, guard) = subscriber(config, metrics, sink)?;
+    subscriber.try_init().map_err(|_| LogError::Twice)?;
+    Ok(guard)
+}
+
+fn subscriber(
+    config: Config,
+    metrics: &Registry,
+    sink: Box<dyn io::Write + Send>,
+) -> Result<(impl tracing::Subscriber + Send + Sync, Guard), LogError> {
+    let lost = metrics.counter(
+        "outrigger_log_lines_dropped_total",
+        "Log lines lost because the log's reader was too slow.",
+        &[],
+    );
+    let filter = filter::targets(config.level, config.access);
+    let writer = Arc::new(Writer::start(sink, config.buffer, lost.with(&[])).map_err(LogError::Thread)?);
+    let lines = Lines::new(config, writer.clone());
+    Ok((tracing_subscriber::registry().with(filter).with(lines), Guard { writer }))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
