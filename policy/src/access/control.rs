@@ -82,26 +82,26 @@ impl AccessControl {
 
     /// Decides one call.
     ///
-    /// Allocates nothing for a call that is allowed, unless its path has an escape, a `;` or a `\` and
-    /// so more than one reading; then each reading must be allowed.
+    /// Allocates nothing for a call that is allowed, unless its path has an escape, a `;` or a `\`:
+    /// servers read such a path in different ways, and each reading must be allowed.
     #[must_use]
     pub fn decide(&self, request: &AccessRequest<'_>) -> Decision {
         let Some(rules) = &self.rules else {
             return Decision::allow(&self.off);
         };
         let path = operation::clean(request.operation);
-        let verdict = rules.decide(request, &path);
-        if verdict.action == Action::Deny {
-            return rules.denied(verdict, request, &path, None);
-        }
-        let Some(reading) = operation::lenient_reading(&path) else {
-            return Decision::allow(verdict.name);
+        let readings = operation::readings(&path);
+        let Some((first, others)) = readings.split_first() else {
+            return rules.decision(request, &path, false);
         };
-        let second = rules.decide(request, &reading);
-        match second.action {
-            Action::Allow => Decision::allow(verdict.name),
-            Action::Deny => rules.denied(second, request, &path, Some(reading)),
+        let decision = rules.decision(request, first, false);
+        if decision.is_allowed() {
+            let mut refused = others.iter().map(|path| rules.decision(request, path, true));
+            if let Some(refusal) = refused.find(|decision| !decision.is_allowed()) {
+                return refusal;
+            }
         }
+        decision
     }
 }
 
@@ -171,25 +171,24 @@ impl Rules {
         }
     }
 
-    fn denied(
-        &self,
-        verdict: Verdict<'_>,
-        request: &AccessRequest<'_>,
-        path: &str,
-        reading: Option<String>,
-    ) -> Decision {
-        Decision::deny(
-            verdict.name,
-            Denied {
-                spec: Arc::clone(&self.spec),
-                cause: verdict.cause,
-                caller: request.caller.cloned(),
-                protocol: request.protocol,
-                verb: request.verb.to_owned(),
-                operation: path.to_owned(),
-                reading,
-            },
-        )
+    fn decision(&self, request: &AccessRequest<'_>, path: &str, other_reading: bool) -> Decision {
+        let verdict = self.decide(request, path);
+        match verdict.action {
+            Action::Allow => Decision::allow(verdict.name),
+            Action::Deny => Decision::deny(
+                verdict.name,
+                Denied {
+                    spec: Arc::clone(&self.spec),
+                    cause: verdict.cause,
+                    caller: request.caller.cloned(),
+                    protocol: request.protocol,
+                    verb: request.verb.to_owned(),
+                    sent: request.operation.to_owned(),
+                    operation: path.to_owned(),
+                    other_reading,
+                },
+            ),
+        }
     }
 }
 

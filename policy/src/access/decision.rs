@@ -27,9 +27,12 @@ pub(super) struct Denied {
     pub(super) caller: Option<SpiffeId>,
     pub(super) protocol: CallProtocol,
     pub(super) verb: String,
+    /// The operation as the request had it.
+    pub(super) sent: String,
+    /// The reading of it that was denied: what a rule would have to match.
     pub(super) operation: String,
-    /// The other reading of the path, when it is that one which is denied.
-    pub(super) reading: Option<String>,
+    /// Whether that is not the first reading, so that Dapr itself would have allowed it.
+    pub(super) other_reading: bool,
 }
 
 /// Why it was decided so. Policies and rules are indices into the specification.

@@ -23,6 +23,11 @@ pub(super) fn remedy(denied: &Denied) -> String {
     }
     match working_fix(denied) {
         Some(fix) => fix.says,
+        None if denied.sent != denied.operation => {
+            "servers may read this path in several ways, which no single rule covers: send it without percent \
+             escapes, `;` and `\\`"
+                .to_owned()
+        }
         None => format!(
             "no single rule of `{}` would allow it; review `spec.accessControl` of the called app",
             denied.spec.name.escape_default()
@@ -51,7 +56,7 @@ fn beyond_rules(denied: &Denied) -> Option<String> {
              access control knows apps only"
         }
         Cause::UnknownVerb { .. } => "access control cannot name this HTTP verb: use a standard one",
-        _ if denied.reading.is_some() => {
+        _ if denied.other_reading => {
             "an app may read this path in another way, and that reading is denied: send the path without \
              percent escapes, `;` and `\\`"
         }
@@ -72,7 +77,7 @@ fn working_fix(denied: &Denied) -> Option<Fix> {
             caller: denied.caller.as_ref(),
             protocol: denied.protocol,
             verb: &denied.verb,
-            operation: &denied.operation,
+            operation: &denied.sent,
         };
         AccessControl::new(fix.spec.clone()).decide(&request).is_allowed()
     })
