@@ -107,6 +107,10 @@ limits! {
     metric_series: 1_000, "series";
     /// Spans that wait for export; the next is dropped and counted.
     span_queue: 2_048, "spans";
+    /// Values that an app has put into its sidecar's metadata; a new key past it is refused.
+    metadata_entries: 128, "entries";
+    /// One value put into the sidecar's metadata.
+    metadata_value_bytes: 65_536, "bytes";
 }
 
 impl Limits {
