@@ -1,0 +1,205 @@
+//! The doors of the embedded control process: who may come in, how many, for how long.
+//!
+//! Two kinds, one loop: the Unix socket, where the kernel says which user is at the
+//! other end, and a loopback TCP port with TLS, where a caller must know the join token.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::server_certificate::ServerCertificate;
+
+/// Bounds of one door.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DoorLimits {
+    /// Connections open at once; more wait in the kernel's queue.
+    pub(crate) connections: usize,
+    /// Requests in flight on one connection.
+    pub(crate) streams: u32,
+    /// Longest wait for the end of the TLS handshake.
+    pub(crate) handshake: Duration,
+    /// Longest wait for the head of a response, the request's message included.
+    pub(crate) response_head: Duration,
+    /// Longest life of a connection; `None` has no end.
+    pub(crate) lifetime: Option<Duration>,
+    /// Longest wait for open calls once the door drains.
+    pub(crate) drain: Duration,
+}
+
+impl DoorLimits {
+    /// Our own sidecars: they keep one connection each.
+    pub(crate) const UNIX: Self = Self {
+        connections: 1024,
+        streams: 1024,
+        handshake: Duration::from_secs(5),
+        response_head: Duration::from_secs(10),
+        lifetime: None,
+        drain: Duration::from_secs(5),
+    };
+
+    /// Whoever reaches loopback: one short call and away.
+    pub(crate) const TLS: Self =
+        Self { connections: 64, streams: 8, lifetime: Some(Duration::from_secs(30)), ..Self::UNIX };
+}
+
+/// Where connections come from.
+pub(crate) enum Entrance {
+    /// The Unix socket; a peer of another user is turned away.
+    Unix(UnixListener),
+    /// Loopback TCP, TLS 1.3.
+    Tls(TcpListener, Arc<ServerCertificate>),
+}
+
+/// What answers a request, whatever it is.
+pub(crate) trait Answer: Clone + Send + Sync + 'static {
+    /// Answers one gRPC request.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<tonic::body::Body>> + Send;
+}
+
+/// Serves until `draining` is true, then lets open calls end and returns.
+pub(crate) async fn serve(
+    entrance: Entrance,
+    answer: impl Answer,
+    limits: DoorLimits,
+    mut draining: watch::Receiver<bool>,
+) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            _ = draining.wait_for(|draining| *draining) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = accept(&entrance, &room) => accepted,
+        };
+        match accepted {
+            Ok((stream, place)) => {
+                let connection = connection(stream, answer.clone(), limits, draining.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                // Out of file descriptors, most likely: trying at once would spin.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(entrance);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain, ended).await.is_err() {
+        tracing::info!("calls were still open at the end of the drain time");
+    }
+}
+
+enum Accepted {
+    Unix(UnixStream),
+    Tls(tokio::net::TcpStream, Arc<ServerCertificate>),
+}
+
+async fn accept(
+    entrance: &Entrance,
+    room: &Arc<Semaphore>,
+) -> io::Result<(Accepted, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let accepted = match entrance {
+        Entrance::Unix(listener) => Accepted::Unix(listener.accept().await?.0),
+        Entrance::Tls(listener, certificate) => Accepted::Tls(listener.accept().await?.0, Arc::clone(certificate)),
+    };
+    Ok((accepted, place))
+}
+
+async fn connection(accepted: Accepted, answer: impl Answer, limits: DoorLimits, draining: watch::Receiver<bool>) {
+    match accepted {
+        Accepted::Unix(stream) => match same_user(&stream) {
+            Ok(()) => speak(stream, answer, limits, draining).await,
+            Err(error) => tracing::warn!(%error, "turned away a connection on the Unix socket"),
+        },
+        Accepted::Tls(stream, certificate) => {
+            let handshake = async {
+                let config = certificate.current().map_err(io::Error::other)?;
+                TlsAcceptor::from(config).accept(stream).await
+            };
+            match tokio::time::timeout(limits.handshake, handshake).await {
+                Ok(Ok(stream)) => speak(stream, answer, limits, draining).await,
+                Ok(Err(error)) => tracing::info!(%error, "TLS handshake failed"),
+                Err(_) => tracing::info!(after = ?limits.handshake, "TLS handshake timed out"),
+            }
+        }
+    }
+}
+
+/// Whether the process at the other end runs as our user (root is no exception).
+fn same_user(stream: &UnixStream) -> io::Result<()> {
+    let peer = stream.peer_cred()?;
+    let ours = rustix::process::geteuid().as_raw();
+    if peer.uid() == ours {
+        return Ok(());
+    }
+    let reason = format!("the peer is user {}, and only user {ours} may call", peer.uid());
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+}
+
+async fn speak<S>(stream: S, answer: impl Answer, limits: DoorLimits, mut draining: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer.clone();
+        async move {
+            let head = tokio::time::timeout(limits.response_head, answer.answer(request)).await;
+            Ok::<_, Infallible>(head.unwrap_or_else(|_| {
+                tonic::Status::deadline_exceeded("the request took too long to arrive").into_http()
+            }))
+        }
+    });
+    let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    http2
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(16 * 1024)
+        .max_send_buf_size(64 * 1024)
+        // A peer that is stopped or gone is noticed, and its entry in the registry with it.
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    let mut serving = std::pin::pin!(http2.serve_connection(TokioIo::new(stream), service));
+    let end = async {
+        tokio::select! {
+            _ = draining.wait_for(|draining| *draining) => {}
+            () = lifetime(limits.lifetime) => {}
+        }
+    };
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = end => {
+            serving.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits.drain, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+async fn lifetime(longest: Option<Duration>) {
+    match longest {
+        Some(longest) => tokio::time::sleep(longest).await,
+        None => std::future::pending().await,
+    }
+}
