@@ -65,7 +65,7 @@ mod tests {
     }
 
     fn home(dir: &tempfile::TempDir) -> Home {
-        Home::open(dir.path()).unwrap()
+        Home::open(&dir.path().join("home")).unwrap()
     }
 
     #[test]
