@@ -83,6 +83,20 @@ impl RawConnection {
         (bytes, Ended::Open)
     }
 
+    /// Reads until the other end has been silent for `silence` after its first byte, or the end, or `patience` is over.
+    pub fn read_settled(&mut self, patience: Duration, silence: Duration) -> (Vec<u8>, Ended) {
+        let mut bytes = std::mem::take(&mut self.unread);
+        let end = Instant::now() + patience;
+        loop {
+            let until = if bytes.is_empty() { end } else { end.min(Instant::now() + silence) };
+            match self.read_some(until) {
+                Ok(Some(more)) => bytes.extend_from_slice(&more),
+                Ok(None) => return (bytes, Ended::Open),
+                Err(ended) => return (bytes, ended),
+            }
+        }
+    }
+
     /// Reads one HTTP/1.1 response to a request of `method`; what follows it stays for the next read. `None` when the
     /// connection ends first. Panics when what comes is no response or `patience` is over.
     pub fn response(&mut self, method: &str, patience: Duration) -> Option<Message> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::process::runs;
 use crate::{Home, Log, Process, free_port, http1, within};
 
 /// A running sidecar, ready to take calls. Dropped, its process ends.
@@ -188,10 +189,8 @@ impl Sidecar {
     }
 
     /// Panics unless the process still runs, no task of it has panicked and its API answers.
-    pub fn assert_sound(&mut self) {
-        if let Some(status) = self.process.ended() {
-            panic!("sidecar {} ended with {status}; it printed:\n{}", self.app_id, self.log().text());
-        }
+    pub fn assert_sound(&self) {
+        assert!(runs(self.id()), "sidecar {} ended; it printed:\n{}", self.app_id, self.log().text());
         assert!(!self.log().text().contains("panicked at"), "a task of sidecar {} panicked", self.app_id);
         let health = http1::try_request(self.http, "GET", "/v1.0/healthz").map(|reply| reply.status());
         assert_eq!(health, Some(204), "sidecar {} no longer answers", self.app_id);

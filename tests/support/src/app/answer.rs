@@ -15,8 +15,10 @@ pub struct Answer {
     /// Whether the request's body is read, whole, before anything is sent.
     pub(super) after_body: bool,
     pub(super) chunked: bool,
-    /// Sent as it stands in place of everything else, over HTTP/1.1; then the connection closes.
+    /// Sent as it stands in place of everything else, over HTTP/1.1.
     pub(super) raw: Option<Vec<u8>>,
+    /// Whether the connection stays open after `raw`.
+    pub(super) stays: bool,
 }
 
 #[derive(Clone)]
@@ -47,6 +49,7 @@ impl Answer {
             after_body: true,
             chunked: false,
             raw: None,
+            stays: false,
         }
     }
 
@@ -63,6 +66,11 @@ impl Answer {
     /// These bytes as they are, then the end of the connection. HTTP/1.1 only.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self { raw: Some(bytes.into()), ..Self::status(200) }
+    }
+
+    /// These bytes as they are, on a connection that stays open for the next request. HTTP/1.1 only.
+    pub fn raw_and_stay(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { stays: true, ..Self::raw(bytes) }
     }
 
     /// Adds a header line.

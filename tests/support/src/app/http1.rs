@@ -76,7 +76,7 @@ fn exchange(
     answer.before.iter().for_each(wait);
     if let Some(raw) = &answer.raw {
         output.write_all(raw)?;
-        return Ok(None);
+        return Ok(answer.stays.then(|| reader.into_unread()));
     }
     let bodiless = received.method == "HEAD" || matches!(answer.status, 100..=199 | 204 | 304);
     output.write_all(&encode_head(&answer, bodiless))?;
