@@ -9,6 +9,7 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::Failure;
+use crate::replay::Attempt;
 
 /// A request or response body: bytes, then perhaps trailers.
 ///
@@ -27,6 +28,7 @@ enum Kind {
     Full(Bytes),
     Hyper(hyper::body::Incoming),
     H2(H2),
+    Replay(Attempt),
     Boxed(Pin<Box<dyn http_body::Body<Data = Bytes, Error = Failure> + Send>>),
 }
 
@@ -68,6 +70,10 @@ impl Body {
             return Self::empty();
         }
         Self { kind: Kind::H2(H2 { stream, remaining: content_length, data_done: false }), on_end: None }
+    }
+
+    pub(crate) fn from_attempt(attempt: Attempt) -> Self {
+        Self { kind: Kind::Replay(attempt), on_end: None }
     }
 
     /// Any other body, at the price of a box.
@@ -121,6 +127,7 @@ impl Body {
             }
             Kind::Hyper(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Failure::from_hyper),
             Kind::H2(h2) => h2.poll_frame(cx),
+            Kind::Replay(attempt) => attempt.poll_frame(cx),
             Kind::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -185,6 +192,7 @@ impl http_body::Body for Body {
             Kind::Full(_) => false,
             Kind::Hyper(incoming) => incoming.is_end_stream(),
             Kind::H2(h2) => h2.stream.is_end_stream(),
+            Kind::Replay(attempt) => attempt.is_end_stream(),
             Kind::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -195,6 +203,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Hyper(incoming) => incoming.size_hint(),
             Kind::H2(h2) => h2.remaining.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Kind::Replay(attempt) => attempt.size_hint(),
             Kind::Boxed(body) => body.size_hint(),
         }
     }
@@ -255,6 +264,7 @@ impl fmt::Debug for Body {
             Kind::Full(_) => "Body::Full",
             Kind::Hyper(_) => "Body::Hyper",
             Kind::H2(_) => "Body::H2",
+            Kind::Replay(_) => "Body::Replay",
             Kind::Boxed(_) => "Body::Boxed",
         })
     }

@@ -12,8 +12,10 @@ mod failure;
 pub mod header;
 mod limits;
 pub mod path;
+mod replay;
 
 pub use body::{Body, OnEnd};
 pub use failure::{Cause, Failure, RetryClass};
 pub use limits::{Limit, Limits};
 pub use path::CanonicalPath;
+pub use replay::Replay;
