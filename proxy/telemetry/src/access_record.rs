@@ -11,7 +11,7 @@ use std::fmt::{Display, Write};
 use std::time::{Duration, Instant};
 
 use crate::clean::{Bounded, prefix};
-use crate::trace::TraceContext;
+use crate::trace::{TraceContext, TraceId};
 
 /// The tracing target of the record. Switch records on and off by it.
 pub const TARGET: &str = "access";
@@ -90,7 +90,7 @@ struct Fields {
     bytes_in: u64,
     bytes_out: u64,
     first_byte: Option<Duration>,
-    trace: Option<TraceContext>,
+    trace_id: Option<TraceId>,
     flags: u8,
 }
 
@@ -144,7 +144,7 @@ impl AccessRecord {
             bytes_in: 0,
             bytes_out: 0,
             first_byte: None,
-            trace: None,
+            trace_id: None,
             flags: 0,
         })))
     }
@@ -247,7 +247,7 @@ impl AccessRecord {
 
     /// Where the call stands in its trace.
     pub fn trace(&mut self, trace: &TraceContext) {
-        self.fill(|f| f.trace = Some(trace.clone()));
+        self.fill(|f| f.trace_id = Some(trace.trace_id()));
     }
 
     /// The TLS version and key exchange of the connection to the peer.
@@ -300,7 +300,7 @@ impl Drop for AccessRecord {
             bytes_out = f.bytes_out,
             duration_us = micros(f.started.elapsed()),
             first_byte_us = f.first_byte.map(micros),
-            trace_id = f.trace.as_ref().map(|trace| tracing::field::display(trace.trace_id())),
+            trace_id = f.trace_id.map(tracing::field::display),
             tls_version = f.tls_version.read(&f.text),
             tls_kx = f.tls_kx.read(&f.text),
             flags = flags.as_deref(),
@@ -321,4 +321,107 @@ impl Fields {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::testing::{capture, text};
+    use crate::log::{Config, Format};
+    use crate::trace::Sampler;
+
+    fn answered() {
+        let mut record = AccessRecord::begin(Direction::Inbound);
+        record.caller_id("spiffe://public/ns/default/shop");
+        record.caller_app("shop");
+        record.callee_app("orders");
+        record.wire("native");
+        record.protocol("http");
+        record.method("POST");
+        record.path("/new?token=hunter2#x");
+        record.status(201);
+        record.policy("orders-acl", true);
+        record.attempts(2);
+        record.add_bytes_in(10);
+        record.add_bytes_in(5);
+        record.flag(Flag::Draining);
+        record.flag(Flag::Retried);
+        record.first_byte();
+    }
+
+    #[test]
+    fn a_call_is_one_line_with_flat_fields_in_a_fixed_order() {
+        let out = capture(text(), answered);
+        assert_eq!(out.lines().count(), 1, "{out}");
+        let (_, fields) = out.split_once("msg=call ").unwrap();
+        let (fields, end) = fields.split_once(" duration_us=").unwrap();
+        assert_eq!(
+            fields,
+            "app_id=orders instance=host scope=access type=log ver=1.0.0 direction=inbound \
+             caller_id=\"spiffe://public/ns/default/shop\" caller_app=shop callee_app=orders wire=native protocol=http \
+             method=POST path=/new status=201 policy=orders-acl decision=allow attempts=2 bytes_in=15 bytes_out=0"
+        );
+        assert!(end.contains(" first_byte_us=") && end.ends_with(" flags=\"retried,draining\"\n"), "{end}");
+    }
+
+    #[test]
+    fn a_query_never_gets_into_the_record() {
+        assert!(!capture(text(), answered).contains("hunter2"));
+    }
+
+    #[test]
+    fn in_json_numbers_are_numbers_and_texts_are_strings() {
+        let out = capture(Config { format: Format::Json, ..text() }, answered);
+        for part in [
+            "\"status\":201,",
+            "\"bytes_in\":15,",
+            "\"wire\":\"native\"",
+            "\"flags\":\"retried,draining\"}\n",
+            "\"duration_us\":",
+        ] {
+            assert!(out.contains(part), "{part} in {out}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_abandoned_is_recorded_all_the_same() {
+        let out = capture(text(), || drop(AccessRecord::begin(Direction::Outbound)));
+        assert!(out.contains(" direction=outbound bytes_in=0 bytes_out=0 duration_us="), "{out}");
+        assert!(!out.contains(" status="), "{out}");
+    }
+
+    #[test]
+    fn nothing_is_kept_or_written_while_the_target_is_off() {
+        let out = capture(Config { access: false, ..text() }, || {
+            assert!(!AccessRecord::begin(Direction::Inbound).is_on());
+            answered();
+        });
+        assert_eq!(out, "");
+    }
+
+    #[test]
+    fn the_level_of_the_log_does_not_switch_records_off() {
+        let out = capture(Config { level: crate::log::Level::Error, ..text() }, answered);
+        assert_eq!(out.lines().count(), 1);
+    }
+
+    #[test]
+    fn what_a_client_chose_is_bounded_and_cannot_break_the_line() {
+        let out = capture(text(), || {
+            let mut record = AccessRecord::begin(Direction::Inbound);
+            record.path(&format!("/a\r\nlevel=error\u{1b}[31m{}", "x".repeat(100_000)));
+            record.method("G\nET");
+            record.caller_app("y".repeat(100_000));
+            record.callee_id("\u{9b}31m");
+        });
+        assert_eq!(out.lines().count(), 1);
+        assert!(out.len() < 2_000 && !out.contains(['\r', '\u{1b}', '\u{9b}']), "{out}");
+    }
+
+    #[test]
+    fn the_trace_id_is_the_calls() {
+        let trace = TraceContext::new_root(&Sampler::NEVER);
+        let out = capture(text(), || AccessRecord::begin(Direction::Inbound).trace(&trace));
+        assert!(out.contains(&format!(" trace_id={}", trace.trace_id())), "{out}");
+    }
 }

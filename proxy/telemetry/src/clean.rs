@@ -78,7 +78,7 @@ mod tests {
     fn a_bounded_writer_stops_at_its_bound_over_several_writes() {
         let mut out = String::new();
         let mut bounded = Bounded::new(&mut out, 5);
-        write!(bounded, "{}-{}", "abc", "defg").unwrap();
+        write!(bounded, "{}-{}", "abc".to_owned(), "defg".to_owned()).unwrap();
         assert_eq!(out, "abc-d");
     }
 }

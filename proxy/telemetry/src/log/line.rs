@@ -92,18 +92,11 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        BUFFER.with(|buffer| match buffer.try_borrow_mut() {
-            Ok(mut buffer) => self.write(event, &mut buffer),
-            // A value whose Display logs gets here while its own event is formatted.
-            Err(_) => self.write(
-                event,
-                &mut Buffer {
-                    line: String::new(),
-                    message: String::new(),
-                    fields: String::new(),
-                    value: String::new(),
-                },
-            ),
+        BUFFER.with(|buffer| {
+            // Borrowed already: a value's own Display has logged. Tracing does not let that through, and neither must a panic.
+            if let Ok(mut buffer) = buffer.try_borrow_mut() {
+                self.write(event, &mut buffer);
+            }
         });
     }
 }
@@ -250,4 +243,36 @@ fn timestamp(out: &mut String, at: OffsetDateTime) {
         out.truncate(out.trim_end_matches('0').len());
     }
     out.push('Z');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_gos_rfc3339nano() {
+        for (nanos, text) in [
+            (1_700_000_000_000_000_000, "2023-11-14T22:13:20Z"),
+            (1_700_000_000_120_000_000, "2023-11-14T22:13:20.12Z"),
+            (1_700_000_000_000_000_001, "2023-11-14T22:13:20.000000001Z"),
+        ] {
+            let mut out = String::new();
+            timestamp(&mut out, OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap());
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn a_module_becomes_a_scope() {
+        for (target, text) in [
+            ("outrigger_mesh::http::server", "outrigger.mesh.http.server"),
+            ("outrigger::wire_up", "outrigger.wire_up"),
+            ("dapr.runtime", "dapr.runtime"),
+            ("access", "access"),
+        ] {
+            let mut out = String::new();
+            scope(&mut out, target);
+            assert_eq!(out, text);
+        }
+    }
 }

@@ -150,3 +150,122 @@ fn subscriber(
 fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What would be logged, as text.
+
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A configuration for tests: text, everything constant.
+    pub(crate) fn text() -> Config {
+        Config { instance: "host".to_owned(), ..Config::new("orders", "1.0.0") }
+    }
+
+    /// Runs `work` under a log of its own, and gives what that wrote.
+    pub(crate) fn capture(config: Config, work: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Seen(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Seen {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let seen = Seen::default();
+        let (subscriber, guard) = subscriber(config, &Registry::new(), Box::new(seen.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, work);
+        assert!(guard.flush(Duration::from_secs(10)));
+        let bytes = seen.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{capture, text};
+    use super::*;
+
+    fn after_time(line: &str) -> &str {
+        line.split_once('Z').unwrap().1
+    }
+
+    #[test]
+    fn a_text_line_has_stocks_shape() {
+        let out = capture(text(), || tracing::info!(target: "dapr.runtime", port = 3500, "HTTP server is running"));
+        assert!(out.starts_with("time=\"20"), "{out}");
+        assert_eq!(
+            after_time(&out),
+            "\" level=info msg=\"HTTP server is running\" app_id=orders instance=host scope=dapr.runtime type=log ver=1.0.0 port=3500\n"
+        );
+    }
+
+    #[test]
+    fn a_json_line_has_stocks_fields_and_keeps_the_kinds_of_values() {
+        let json = Config { format: Format::Json, ..text() };
+        let out = capture(
+            json,
+            || tracing::warn!(count = 3_u64, share = 0.5, none = f64::NAN, ok = true, who = %"a\"b", app_id = "evil", "hm"),
+        );
+        assert!(out.starts_with("{\"time\":\"20"), "{out}");
+        assert_eq!(
+            after_time(&out),
+            "\",\"level\":\"warning\",\"msg\":\"hm\",\"app_id\":\"orders\",\"instance\":\"host\",\"scope\":\"outrigger.telemetry.log.tests\",\
+             \"type\":\"log\",\"ver\":\"1.0.0\",\"count\":3,\"share\":0.5,\"none\":\"NaN\",\"ok\":true,\"who\":\"a\\\"b\",\"fields.app_id\":\"evil\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_line_or_a_field() {
+        let evil = "x\r\ntime=\"2020\" level=error msg=\"forged\" \u{1b}[2J\u{2028}";
+        for format in [Format::Text, Format::Json] {
+            let out = capture(Config { format, ..text() }, || tracing::info!(header = evil, "from a client: {evil}"));
+            assert_eq!(out.lines().count(), 1, "{out}");
+            assert!(!out.contains(['\u{1b}', '\r', '\u{2028}']) && !out.contains("level=error msg=\"forged"), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_huge_value_is_cut() {
+        let out = capture(text(), || tracing::info!(value = "x".repeat(1 << 20), "big"));
+        assert!(out.len() < 10_000, "{}", out.len());
+    }
+
+    #[test]
+    fn our_own_debug_lines_show_at_debug_and_those_of_libraries_do_not() {
+        let debug = Config { level: Level::Debug, ..text() };
+        let out = capture(debug, || {
+            tracing::debug!("ours");
+            tracing::debug!(target: "h2::codec", "every frame");
+            tracing::warn!(target: "hyper", "a library warns");
+        });
+        assert!(out.contains("msg=ours") && out.contains("scope=hyper") && !out.contains("every frame"), "{out}");
+    }
+
+    #[test]
+    fn a_display_that_logs_neither_hangs_nor_spoils_its_own_line() {
+        struct Chatty;
+        impl std::fmt::Display for Chatty {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                tracing::info!("inner");
+                f.write_str("outer")
+            }
+        }
+        let out = capture(text(), || tracing::info!("{}", Chatty));
+        assert!(out.contains("msg=outer") && out.lines().count() == 1, "{out}");
+    }
+
+    #[test]
+    fn an_undefined_level_is_refused_by_name() {
+        assert_eq!(
+            "loud".parse::<Level>().unwrap_err().to_string(),
+            "undefined log level \"loud\"; use debug, info, warn, error or fatal"
+        );
+        assert_eq!("WARN".parse(), Ok(Level::Warn));
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use super::text::Labels;
 use super::value::{Counter, Value};
@@ -32,7 +32,9 @@ struct Inner<V: Value> {
     /// Sorted by label values: a look-up is a binary search that needs no owned key, and the text comes out in a stable order.
     series: RwLock<Vec<Series<V>>>,
     overflow: V,
-    dropped: Counter,
+    /// Made with the first look-up that is over the bound, so that a healthy proxy's text has no line of it.
+    dropped: OnceLock<Counter>,
+    all_dropped: Option<Family<Counter>>,
 }
 
 impl<V: Value> Clone for Family<V> {
@@ -48,10 +50,20 @@ impl<V: Value> Family<V> {
         labels: &'static [&'static str],
         spec: V::Spec,
         max_series: usize,
-        dropped: Counter,
+        all_dropped: Option<Family<Counter>>,
     ) -> Family<V> {
         let overflow = V::create(spec);
-        Family(Arc::new(Inner { name, help, labels, spec, max_series, series: RwLock::default(), overflow, dropped }))
+        Family(Arc::new(Inner {
+            name,
+            help,
+            labels,
+            spec,
+            max_series,
+            series: RwLock::default(),
+            overflow,
+            dropped: OnceLock::new(),
+            all_dropped,
+        }))
     }
 
     /// The series with these label values, in the order of the family's label names; made at zero when it is new.
@@ -83,12 +95,19 @@ impl<V: Value> Family<V> {
             Err(index) => index,
         };
         if series.len() >= inner.max_series {
-            inner.dropped.inc();
+            drop(series);
+            self.count_dropped();
             return inner.overflow.clone();
         }
         let new = V::create(inner.spec);
         series.insert(index, (values.iter().map(|value| Box::from(*value)).collect(), new.clone()));
         new
+    }
+
+    fn count_dropped(&self) {
+        let inner = &*self.0;
+        let made = || inner.all_dropped.as_ref().map(|family| family.with(&[inner.name])).unwrap_or_default();
+        inner.dropped.get_or_init(made).inc();
     }
 
     pub(super) fn is_alike(&self, labels: &'static [&'static str], spec: V::Spec) -> bool {
@@ -109,7 +128,7 @@ impl<V: Value> Family<V> {
         for (values, value) in &series {
             value.encode(name, &Labels::new(inner.labels, values), out)?;
         }
-        if inner.dropped.get() > 0 {
+        if inner.dropped.get().is_some() {
             let overflow: Vec<Box<str>> = inner.labels.iter().map(|_| Box::from(OVERFLOW)).collect();
             inner.overflow.encode(name, &Labels::new(inner.labels, &overflow), out)?;
         }

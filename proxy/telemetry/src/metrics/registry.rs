@@ -38,7 +38,7 @@ impl Registry {
     /// An empty registry, whose families hold at most `max_series` series each.
     pub fn with_max_series(max_series: usize) -> Registry {
         let help = "Look-ups of a series that was over the family's bound and became the overflow series.";
-        let dropped = Family::new(DROPPED, help, &["family"], (), usize::MAX, Counter::default());
+        let dropped = Family::new(DROPPED, help, &["family"], (), usize::MAX, None);
         let families = BTreeMap::from([(DROPPED, AnyFamily::Counter(dropped.clone()))]);
         Registry(Arc::new(Inner { families: Mutex::new(families), dropped, max_series }))
     }
@@ -101,7 +101,7 @@ impl Registry {
         unwrap: fn(AnyFamily) -> Option<Family<V>>,
     ) -> Family<V> {
         let inner = &*self.0;
-        let make = || Family::new(name, help, labels, spec, inner.max_series, inner.dropped.with(&[name]));
+        let make = || Family::new(name, help, labels, spec, inner.max_series, Some(inner.dropped.clone()));
         let mut families = inner.families.lock().unwrap_or_else(PoisonError::into_inner);
         match families.entry(name) {
             Entry::Vacant(free) => {
@@ -134,5 +134,143 @@ impl fmt::Display for Registry {
         let mut text = String::new();
         self.encode(&mut text);
         f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{LATENCY_MS, SIZE_BYTES};
+    use std::thread;
+
+    /// Everything but the figures of the process.
+    fn text(registry: &Registry) -> String {
+        let text = registry.to_string();
+        let end = text.find("# HELP process_").unwrap();
+        text[..end].to_owned()
+    }
+
+    #[test]
+    fn the_text_is_exact_sorted_and_keeps_stock_names() {
+        let registry = Registry::new();
+        let requests = registry.counter("dapr_http_server_request_count", "HTTP requests.", &["app_id", "status"]);
+        requests.with(&["orders", "404"]).add(2);
+        requests.with(&["orders", "200"]).inc();
+        registry.gauge("active", "Open connections.", &[]).with(&[]).set(-3);
+        let took = registry.histogram("took", "Milliseconds.", &["app_id"], &[1.0, 2.5]).with(&["orders"]);
+        for value in [0.5, 1.0, 2.0, 99.0] {
+            took.observe(value);
+        }
+        registry.counter("unused", "No series, so no line.", &["a"]);
+        assert_eq!(
+            text(&registry),
+            "# HELP active Open connections.\n\
+             # TYPE active gauge\n\
+             active -3\n\
+             # HELP dapr_http_server_request_count HTTP requests.\n\
+             # TYPE dapr_http_server_request_count counter\n\
+             dapr_http_server_request_count{app_id=\"orders\",status=\"200\"} 1\n\
+             dapr_http_server_request_count{app_id=\"orders\",status=\"404\"} 2\n\
+             # HELP took Milliseconds.\n\
+             # TYPE took histogram\n\
+             took_bucket{app_id=\"orders\",le=\"1\"} 2\n\
+             took_bucket{app_id=\"orders\",le=\"2.5\"} 3\n\
+             took_bucket{app_id=\"orders\",le=\"+Inf\"} 4\n\
+             took_sum{app_id=\"orders\"} 102.5\n\
+             took_count{app_id=\"orders\"} 4\n"
+        );
+    }
+
+    #[test]
+    fn concurrent_recordings_are_all_counted() {
+        let registry = Registry::new();
+        let counters = registry.counter("c", "c", &["k"]);
+        let times = registry.histogram("h", "h", &[], LATENCY_MS);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for i in 0..10_000_u32 {
+                        counters.with(&[if i % 2 == 0 { "even" } else { "odd" }]).inc();
+                        times.with(&[]).observe(f64::from(i % 7));
+                    }
+                });
+            }
+            for _ in 0..20 {
+                text(&registry);
+            }
+        });
+        assert_eq!((counters.with(&["even"]).get(), counters.with(&["odd"]).get()), (40_000, 40_000));
+        assert_eq!(times.with(&[]).count(), 80_000);
+        let sum = (0..10_000_u32).map(|i| i % 7).sum::<u32>() * 8;
+        assert!(text(&registry).contains(&format!("h_sum {}\n", super::super::text::Float(f64::from(sum)))));
+    }
+
+    #[test]
+    fn one_client_cannot_make_more_series_than_the_bound() {
+        let registry = Registry::with_max_series(3);
+        let requests = registry.counter("requests", "Requests.", &["path", "status"]);
+        for i in 0..10_000 {
+            requests.with(&[&format!("/{i:05}"), "200"]).inc();
+        }
+        assert_eq!(
+            text(&registry),
+            "# HELP outrigger_metrics_series_dropped_total Look-ups of a series that was over the family's bound and became the overflow series.\n\
+             # TYPE outrigger_metrics_series_dropped_total counter\n\
+             outrigger_metrics_series_dropped_total{family=\"requests\"} 9997\n\
+             # HELP requests Requests.\n\
+             # TYPE requests counter\n\
+             requests{path=\"/00000\",status=\"200\"} 1\n\
+             requests{path=\"/00001\",status=\"200\"} 1\n\
+             requests{path=\"/00002\",status=\"200\"} 1\n\
+             requests{path=\"overflow\",status=\"overflow\"} 9997\n"
+        );
+    }
+
+    #[test]
+    fn a_label_value_cannot_break_the_text() {
+        let registry = Registry::new();
+        let paths = registry.counter("c", "c", &["path"]);
+        paths.with(&["a\"} 1\nforged{x=\"\u{1b}[31m\u{9b}\\"]).inc();
+        paths.with(&[&"é".repeat(10_000)]).inc();
+        paths.with(&[&"é".repeat(9_000)]).inc();
+        let text = text(&registry);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with('c')).collect();
+        assert_eq!(
+            lines,
+            [
+                "c{path=\"a\\\"} 1\u{fffd}forged{x=\\\"\u{fffd}[31m\u{fffd}\\\\\"} 1",
+                &format!("c{{path=\"{}\"}} 2", "é".repeat(64)),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_same_family_may_be_asked_for_from_two_places() {
+        let registry = Registry::new();
+        registry.counter("c", "c", &["k"]).with(&["v"]).inc();
+        registry.counter("c", "c", &["k"]).with(&["v"]).inc();
+        assert!(text(&registry).contains("c{k=\"v\"} 2\n"));
+    }
+
+    #[test]
+    #[should_panic(expected = "registered twice")]
+    fn a_name_taken_by_another_kind_fails_in_tests() {
+        let registry = Registry::new();
+        registry.counter("c", "c", &[]);
+        registry.gauge("c", "c", &[]);
+    }
+
+    #[test]
+    fn stocks_buckets_come_out_as_stock_writes_them() {
+        let registry = Registry::new();
+        registry.histogram("sizes", "s", &[], SIZE_BYTES).with(&[]).observe_bytes(2_000_000);
+        let text = text(&registry);
+        for line in [
+            "sizes_bucket{le=\"1.048576e+06\"} 0",
+            "sizes_bucket{le=\"4.194304e+06\"} 1",
+            "sizes_bucket{le=\"65536\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
     }
 }

@@ -37,7 +37,8 @@ impl Display for Labels<'_> {
     }
 }
 
-/// Writes a label value with `\`, `"` and line feed escaped. Other control characters were replaced when the series was made.
+/// Writes a label value with `\`, `"` and line feed escaped. Family replaces control characters before; the line feed is escaped all the
+/// same, because one would spoil the whole text.
 fn escape(value: &str, f: &mut Formatter<'_>) -> fmt::Result {
     for c in value.chars() {
         match c {
@@ -63,8 +64,7 @@ impl Display for Float {
             return f.write_str(if value > 0.0 { "+Inf" } else { "-Inf" });
         }
         let size = value.abs();
-        // Go takes the exponent form below 1e-4 and from 21 significant digits on; in the shortest form, from 1e+21, but in the
-        // exposition library from 1e+06 on.
+        // Go's shortest form has an exponent below 1e-4 and from 1e+06 on.
         if size != 0.0 && !(1e-4..1e6).contains(&size) {
             let text = format!("{value:e}");
             let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));

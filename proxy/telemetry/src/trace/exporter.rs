@@ -62,12 +62,12 @@ pub enum Endpoint {
         protocol: OtlpProtocol,
         /// `http://host:port`, for [`OtlpProtocol::Http`] with a path if it is not `/v1/traces`.
         url: String,
-        /// Sent with every batch, such as a token of the collector.
+        /// Sent with every batch, such as a token of the collector. The library adds what `OTEL_EXPORTER_OTLP_HEADERS` holds.
         headers: Vec<(String, String)>,
         /// Longest wait for one batch. Dapr and OpenTelemetry: 10 s.
         timeout: Duration,
     },
-    /// One line a span on standard output, for looking at while developing.
+    /// One line a span in the log, for looking at while developing.
     Stdout,
 }
 
@@ -225,7 +225,7 @@ impl Queue {
         }
     }
 
-    fn take(&self) -> Vec<SpanData> {
+    pub(super) fn take(&self) -> Vec<SpanData> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let count = waiting.len().min(self.batch);
         waiting.drain(..count).collect()
@@ -268,7 +268,7 @@ struct Sink {
 
 enum Transport {
     Otlp(Box<Otlp>),
-    Stdout(Box<Resource>),
+    Stdout,
 }
 
 impl Sink {
@@ -279,9 +279,7 @@ impl Sink {
                 otlp.set_resource(resource);
                 (url.clone(), *timeout, Transport::Otlp(Box::new(otlp)))
             }
-            Endpoint::Stdout => {
-                ("stdout".to_owned(), Duration::from_secs(10), Transport::Stdout(Box::new(resource.clone())))
-            }
+            Endpoint::Stdout => ("stdout".to_owned(), Duration::from_secs(10), Transport::Stdout),
         };
         Ok(Sink { url, timeout, transport, healthy: true })
     }
@@ -289,8 +287,8 @@ impl Sink {
     async fn send(&mut self, batch: &[SpanData], counts: &Counts) {
         let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let sent = match &self.transport {
-            Transport::Stdout(resource) => {
-                stdout::write(resource, batch);
+            Transport::Stdout => {
+                stdout::write(batch);
                 Ok(())
             }
             // The library's own retries stay within the same bound.
