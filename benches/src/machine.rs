@@ -27,13 +27,19 @@ impl Machine {
         let commit = says("git", &["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty"]);
         Self {
             processor: field(&cpuinfo, "model name", ':').to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: processors(),
             memory_gb: (memory_kib * 1024.0 / 1e8).round() / 10.0,
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             compiler: says("rustc", &["--version"]).unwrap_or_else(|| "unknown".into()),
             commit: commit.unwrap_or_else(|| "unknown".into()),
         }
     }
+}
+
+/// Processors of the machine, whichever of them this process may use.
+pub(crate) fn processors() -> usize {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count().max(1)
 }
 
 /// First line that a program prints, when it succeeds.

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 
 use crate::counts::{self, Tool, Tracer};
 use crate::load::BODY;
-use crate::machine::Machine;
+use crate::machine::{Machine, processors};
 use crate::options::{PairOptions, Plan};
 use crate::origin::Origin;
 use crate::report::{self, Report, Settings};
@@ -60,7 +60,7 @@ pub(crate) async fn run(options: &PairOptions) -> anyhow::Result<()> {
     let tracer = Tracer::find().filter(|_| !options.no_system_calls);
     if let Some(tracer) = tracer {
         count_system_calls(tracer, &mut running, plan, &folder, &mut left_out).await;
-    } else {
+    } else if !options.no_system_calls {
         left_out.push("system calls: needs perf or strace, and the right to trace".to_owned());
     }
     for subject in &mut running {
@@ -198,7 +198,7 @@ fn ours(options: &PairOptions) -> anyhow::Result<PathBuf> {
 
 /// Load and origin on the first half of the processors, proxies on the second.
 fn pin(running: &[Running]) -> anyhow::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = processors();
     if cores < 2 {
         bail!("--pin needs two processors");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::load::{Session, Until, Window};
-use crate::machine::{Activity, says};
+use crate::machine::{Activity, processors, says};
 use crate::options::Plan;
 use crate::origin::Origin;
 use crate::process::Process;
@@ -53,7 +53,7 @@ struct Shares {
 
 impl Shares {
     fn add(&mut self, spent: &Spent) {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let cores = processors() as f64;
         self.all += spent.window.elapsed.as_secs_f64() * cores;
         self.others += spent.machine.busy.saturating_sub(spent.cpu + spent.own).as_secs_f64();
         self.stolen += spent.machine.stolen.as_secs_f64();
