@@ -17,16 +17,66 @@ const MAX_FIELD: usize = 8 * 1024;
 
 /// Formats events and hands them to the writer.
 pub(super) struct Lines {
-    format: Format,
-    /// What is the same in every line, formatted.
-    constant: Constant,
+    shape: Shape,
     writer: Arc<Writer>,
 }
 
-/// The constant fields, in two pieces: stock sorts by name, and `scope` and `type` stand between.
-struct Constant {
+/// How a line begins, whatever it says. The constant fields are formatted once, in two pieces: stock sorts them by name, and
+/// `scope` stands between.
+#[derive(Clone)]
+pub(super) struct Shape {
+    format: Format,
     before_scope: String,
     after_scope: String,
+}
+
+impl Shape {
+    pub(super) fn new(config: &Config) -> Shape {
+        let (mut before_scope, mut after_scope) = (String::new(), String::new());
+        if !config.app_id.is_empty() {
+            text_pair(&mut before_scope, config.format, "app_id", &config.app_id);
+        }
+        text_pair(&mut before_scope, config.format, "instance", &config.instance);
+        text_pair(&mut after_scope, config.format, "type", "log");
+        text_pair(&mut after_scope, config.format, "ver", &config.version);
+        Shape { format: config.format, before_scope, after_scope }
+    }
+
+    /// The line that tells of lines that were lost.
+    pub(super) fn lost(&self, count: u64) -> String {
+        let mut line = String::new();
+        let message = format!("{count} log lines were lost: whoever reads the log is too slow");
+        self.begin(&mut line, &mut String::new(), "warning", module_path!(), &message);
+        self.end(&mut line, "");
+        line
+    }
+
+    /// Writes time, level, message, scope and the constant fields; `value` is room to format in.
+    fn begin(&self, line: &mut String, value: &mut String, level: &str, target: &str, message: &str) {
+        value.clear();
+        timestamp(value, OffsetDateTime::now_utc());
+        // Writing to a String does not fail, here and below.
+        match self.format {
+            Format::Text => {
+                let _ = write!(line, "time=\"{value}\" level={level} msg=");
+                escape::text(line, message);
+            }
+            Format::Json => {
+                let _ = write!(line, "{{\"time\":\"{value}\",\"level\":\"{level}\",\"msg\":");
+                escape::json(line, message);
+            }
+        }
+        line.push_str(&self.before_scope);
+        value.clear();
+        scope(value, target);
+        text_pair(line, self.format, "scope", value);
+        line.push_str(&self.after_scope);
+    }
+
+    fn end(&self, line: &mut String, fields: &str) {
+        line.push_str(fields);
+        line.push_str(if self.format == Format::Json { "}\n" } else { "\n" });
+    }
 }
 
 thread_local! {
@@ -42,50 +92,19 @@ struct Buffer {
 }
 
 impl Lines {
-    pub(super) fn new(config: Config, writer: Arc<Writer>) -> Lines {
-        let (mut before_scope, mut after_scope) = (String::new(), String::new());
-        if !config.app_id.is_empty() {
-            text_pair(&mut before_scope, config.format, "app_id", &config.app_id);
-        }
-        text_pair(&mut before_scope, config.format, "instance", &config.instance);
-        text_pair(&mut after_scope, config.format, "type", "log");
-        text_pair(&mut after_scope, config.format, "ver", &config.version);
-        Lines { format: config.format, constant: Constant { before_scope, after_scope }, writer }
+    pub(super) fn new(shape: Shape, writer: Arc<Writer>) -> Lines {
+        Lines { shape, writer }
     }
 
     fn write(&self, event: &Event<'_>, buffer: &mut Buffer) {
-        buffer.line.clear();
-        buffer.message.clear();
-        buffer.fields.clear();
-        let mut fields = Fields {
-            format: self.format,
-            message: &mut buffer.message,
-            out: &mut buffer.fields,
-            value: &mut buffer.value,
-        };
-        event.record(&mut fields);
-
+        let Buffer { line, message, fields, value } = buffer;
+        line.clear();
+        message.clear();
+        fields.clear();
+        event.record(&mut Fields { format: self.shape.format, message, out: fields, value });
         let metadata = event.metadata();
-        let (level, line) = (level(*metadata.level()), &mut buffer.line);
-        buffer.value.clear();
-        timestamp(&mut buffer.value, OffsetDateTime::now_utc());
-        match self.format {
-            Format::Text => {
-                let _ = write!(line, "time=\"{}\" level={level} msg=", buffer.value);
-                escape::text(line, &buffer.message);
-            }
-            Format::Json => {
-                let _ = write!(line, "{{\"time\":\"{}\",\"level\":\"{level}\",\"msg\":", buffer.value);
-                escape::json(line, &buffer.message);
-            }
-        }
-        line.push_str(&self.constant.before_scope);
-        buffer.value.clear();
-        scope(&mut buffer.value, metadata.target());
-        text_pair(line, self.format, "scope", &buffer.value);
-        line.push_str(&self.constant.after_scope);
-        line.push_str(&buffer.fields);
-        line.push_str(if self.format == Format::Json { "}\n" } else { "\n" });
+        self.shape.begin(line, value, level(*metadata.level()), metadata.target(), message);
+        self.shape.end(line, fields);
         self.writer.push(line.as_bytes());
     }
 }
@@ -260,6 +279,17 @@ mod tests {
             timestamp(&mut out, OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap());
             assert_eq!(out, text);
         }
+    }
+
+    #[test]
+    fn the_notice_of_lost_lines_has_the_shape_of_the_others() {
+        let json = Config { format: Format::Json, ..crate::log::testing::text() };
+        let line = Shape::new(&json).lost(7);
+        assert!(
+            line.starts_with("{\"time\":\"20") && line.ends_with("\"type\":\"log\",\"ver\":\"1.0.0\"}\n"),
+            "{line}"
+        );
+        assert!(line.contains("\"level\":\"warning\",\"msg\":\"7 log lines were lost"), "{line}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::metrics::Registry;
-use line::Lines;
+use line::{Lines, Shape};
 use writer::Writer;
 
 pub use filter::{Level, LevelError};
@@ -142,8 +142,11 @@ fn subscriber(
         &[],
     );
     let filter = filter::targets(config.level, config.access);
-    let writer = Arc::new(Writer::start(sink, config.buffer, lost.with(&[])).map_err(LogError::Thread)?);
-    let lines = Lines::new(config, writer.clone());
+    let shape = Shape::new(&config);
+    let notice = shape.clone();
+    let writer = Writer::start(sink, config.buffer, lost.with(&[]), move |count| notice.lost(count));
+    let writer = Arc::new(writer.map_err(LogError::Thread)?);
+    let lines = Lines::new(shape, writer.clone());
     Ok((tracing_subscriber::registry().with(filter).with(lines), Guard { writer }))
 }
 

@@ -34,12 +34,17 @@ struct State {
 }
 
 impl Writer {
-    /// Starts the thread. Lines beyond `capacity` waiting bytes are lost, and counted in `lost`.
-    pub(super) fn start(sink: Box<dyn Write + Send>, capacity: usize, lost: Counter) -> std::io::Result<Writer> {
+    /// Starts the thread. Lines beyond `capacity` waiting bytes are lost and counted in `lost`; `notice` words the line that says so.
+    pub(super) fn start(
+        sink: Box<dyn Write + Send>,
+        capacity: usize,
+        lost: Counter,
+        notice: impl Fn(u64) -> String + Send + 'static,
+    ) -> std::io::Result<Writer> {
         let shared =
             Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), idle: Condvar::new(), capacity, lost });
         let theirs = shared.clone();
-        thread::Builder::new().name("log".to_owned()).stack_size(64 * 1024).spawn(move || theirs.run(sink))?;
+        thread::Builder::new().name("log".to_owned()).stack_size(64 * 1024).spawn(move || theirs.run(sink, notice))?;
         Ok(Writer { shared })
     }
 
@@ -78,7 +83,7 @@ impl Writer {
 }
 
 impl Shared {
-    fn run(&self, mut sink: Box<dyn Write + Send>) {
+    fn run(&self, mut sink: Box<dyn Write + Send>, notice: impl Fn(u64) -> String) {
         let mut batch = Vec::new();
         loop {
             let mut state = self.lock();
@@ -94,10 +99,7 @@ impl Shared {
             drop(state);
 
             if lost > 0 {
-                batch.extend_from_slice(
-                    format!("level=warning msg=\"{lost} log lines were lost: the log's reader was too slow\"\n")
-                        .as_bytes(),
-                );
+                batch.extend_from_slice(notice(lost).as_bytes());
             }
             // A sink that fails (its reader is gone) has no other place to be told of.
             let _ = sink.write_all(&batch).and_then(|()| sink.flush());
@@ -149,7 +151,10 @@ mod tests {
         let (let_go, open) = mpsc::channel();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let lost = Counter::default();
-        let writer = Writer::start(Box::new(Gate { entered, open, seen: seen.clone() }), 100, lost.clone()).unwrap();
+        let writer = Writer::start(Box::new(Gate { entered, open, seen: seen.clone() }), 100, lost.clone(), |count| {
+            format!("{count} lost\n")
+        })
+        .unwrap();
 
         writer.push(b"first\n");
         was_entered.recv().unwrap();
@@ -163,6 +168,6 @@ mod tests {
         writer.close(Duration::from_secs(10));
         let text = String::from_utf8(seen.lock().unwrap().clone()).unwrap();
         assert_eq!(text.matches("0123456789\n").count(), 9);
-        assert!(text.contains("991 log lines were lost"), "{text}");
+        assert!(text.contains("991 lost\n"), "{text}");
     }
 }
