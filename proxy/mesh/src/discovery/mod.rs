@@ -1,0 +1,31 @@
+//! Where the replicas of an app are.
+//!
+//! Discovery says where to dial and nothing else. Who must answer there follows from the
+//! app that was asked for ([`outrigger_identity::AppId::spiffe_id`]), never from a record found here.
+//!
+//! - [`registry`]: the per-user registry of the embedded control process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use outrigger_identity::AppId;
+use outrigger_view::Endpoint;
+use outrigger_wire::Failure;
+use tokio::sync::watch;
+
+pub mod registry;
+
+/// Knows, or finds out, where an app's replicas are.
+#[async_trait]
+pub trait Resolver: Send + Sync {
+    /// The endpoints of `app` now, and each later set of them.
+    ///
+    /// Returns when the first set is known. A set may be or become empty: the app is known
+    /// and no replica of it is there. The receiver keeps its last set when the source goes
+    /// away. Dropping it is what ends the demand.
+    ///
+    /// # Errors
+    /// [`Cause::Unresolved`](outrigger_wire::Cause::Unresolved) when nothing is known by that
+    /// name, with what is known instead.
+    async fn resolve(&self, app: &AppId) -> Result<watch::Receiver<Arc<Vec<Endpoint>>>, Failure>;
+}
