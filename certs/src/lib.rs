@@ -35,7 +35,7 @@ pub use leaf::LeafError;
 pub use peer::{PeerError, connection_facts, handshake_reason, peer_identity};
 pub use provider::{crypto_provider, install_provider};
 pub use roots::{Roots, RootsError, RootsSource};
-pub use rotate::{Rotation, RotationConfig, RotationEvent};
+pub use rotate::{Rotation, RotationConfig, RotationCounters, RotationEvent};
 pub use store::{IdentityStore, IdentityWatch};
 pub use svid::{Svid, SvidError};
 pub use tls::{Identity, TlsError, server_name};

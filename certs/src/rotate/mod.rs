@@ -14,7 +14,10 @@ use crate::roots::{Roots, RootsSource};
 use crate::store::{IdentityStore, IdentityWatch};
 use crate::svid::Svid;
 
+mod metrics;
 mod schedule;
+
+pub use metrics::RotationCounters;
 
 /// Longest wait for one answer of an authority, whatever its own bound.
 const ISSUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -214,6 +217,8 @@ impl Worker {
         }
         let first = self.roots.replace(Arc::clone(&roots)).is_none();
         if first {
+            // Whatever failed for want of roots is tried again now.
+            self.retry_at = None;
             return;
         }
         let Some(current) = self.store.current() else {

@@ -1,0 +1,359 @@
+//! Rotation on paused time: renewal, back-off, last good kept, roots followed.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outrigger_certs::ca::signer::{Signer, SignerConfig};
+use outrigger_certs::{
+    CaError, CertificateAuthority, CertificateRequest, Clock, Identity, IdentityWatch, Issued, KeyAlgorithm,
+    RootsSource, Rotation, RotationConfig, RotationEvent, unix_now,
+};
+use outrigger_identity::{AppId, SpiffeId, TrustDomain};
+use rustls::time_provider::TimeProvider;
+use rustls_pki_types::UnixTime;
+use tokio::time::{Instant, advance, sleep, timeout};
+
+// The moment at which the tests begin.
+const NOW: u64 = 1_800_000_000;
+
+const LIFETIME: Duration = Duration::from_secs(1_000);
+
+// Wall-clock time that follows tokio's.
+#[derive(Debug)]
+struct PausedClock(Instant);
+
+impl TimeProvider for PausedClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = Duration::from_secs(NOW) + self.0.elapsed();
+        Some(UnixTime::since_unix_epoch(now))
+    }
+}
+
+// How the authority behaves from now on.
+#[derive(Clone, Copy)]
+enum Mood {
+    Signs,
+    Away,
+    Hangs,
+    SignsForSomebodyElse,
+    SignsFromAnotherRoot,
+    SignsTooLate,
+}
+
+struct Desk {
+    clock: Clock,
+    signer: Mutex<Arc<Signer>>,
+    mood: Mutex<Mood>,
+    asked: Mutex<u32>,
+}
+
+impl Desk {
+    fn new() -> Arc<Self> {
+        let clock: Clock = Arc::new(PausedClock(Instant::now()));
+        let signer = Mutex::new(Arc::new(signer(&clock)));
+        Arc::new(Self { clock, signer, mood: Mutex::new(Mood::Signs), asked: Mutex::new(0) })
+    }
+
+    fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.signer.lock().unwrap())
+    }
+
+    // From now on another root and issuer sign.
+    fn change_root(&self) -> Arc<Signer> {
+        let next = Arc::new(signer(&self.clock));
+        *self.signer.lock().unwrap() = Arc::clone(&next);
+        next
+    }
+
+    fn is(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+
+    fn asked(&self) -> u32 {
+        *self.asked.lock().unwrap()
+    }
+
+    fn config(&self, roots: RootsSource) -> RotationConfig {
+        RotationConfig {
+            clock: Arc::clone(&self.clock),
+            ..RotationConfig::new(AppId::new("default", "a").unwrap(), roots)
+        }
+    }
+
+    fn start(self: &Arc<Self>, config: RotationConfig) -> Running {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let rotation = Rotation::start(config, Arc::clone(self) as _, move |event| {
+            heard.lock().unwrap().push(event);
+        });
+        Running { watch: rotation.watch(), rotation, events }
+    }
+
+    fn start_fixed(self: &Arc<Self>) -> Running {
+        self.start(self.config(RootsSource::Fixed(Arc::clone(self.signer().roots()))))
+    }
+}
+
+fn signer(clock: &Clock) -> Signer {
+    let config =
+        SignerConfig { lifetime: LIFETIME, ..SignerConfig::new(TrustDomain::parse("localhost").unwrap(), "default") };
+    Signer::create(config, unix_now(clock)).unwrap()
+}
+
+#[async_trait]
+impl CertificateAuthority for Desk {
+    async fn issue(&self, request: &CertificateRequest) -> Result<Issued, CaError> {
+        *self.asked.lock().unwrap() += 1;
+        let mood = *self.mood.lock().unwrap();
+        let now = unix_now(&self.clock);
+        let sign = |app: &AppId, signer: &Signer, now| {
+            let domain = TrustDomain::parse("public").unwrap();
+            let domain = request.trust_domain.clone().unwrap_or(domain);
+            signer.sign(&app.spiffe_id(&domain), request.pem.as_bytes(), now).unwrap()
+        };
+        match mood {
+            Mood::Signs => Ok(sign(&request.app, &self.signer(), now)),
+            Mood::SignsForSomebodyElse => Ok(sign(&AppId::new("default", "b").unwrap(), &self.signer(), now)),
+            Mood::SignsFromAnotherRoot => Ok(sign(&request.app, &signer(&self.clock), now)),
+            Mood::SignsTooLate => {
+                let long_ago = now.as_secs() - 2 * LIFETIME.as_secs();
+                let then = UnixTime::since_unix_epoch(Duration::from_secs(long_ago));
+                Ok(sign(&request.app, &self.signer(), then))
+            }
+            Mood::Away => Err(CaError::Connect { address: "desk".into(), reason: "away".into() }),
+            Mood::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+struct Running {
+    rotation: Rotation,
+    watch: IdentityWatch,
+    events: Arc<Mutex<Vec<RotationEvent>>>,
+}
+
+impl Running {
+    // The next identity, within an hour of paused time.
+    async fn next(&mut self) -> Arc<Identity> {
+        let changed = timeout(Duration::from_secs(3_600), self.watch.changed()).await;
+        changed.expect("an identity is published").unwrap();
+        self.watch.borrow_and_update().clone().unwrap()
+    }
+
+    fn events(&self) -> Vec<RotationEvent> {
+        self.events.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_certificate_is_asked_for_at_once() {
+    let desk = Desk::new();
+    let begin = Instant::now();
+    let mut running = desk.start_fixed();
+    assert!(running.watch.borrow().is_none());
+    let identity = running.next().await;
+    assert_eq!(begin.elapsed(), Duration::ZERO);
+    assert_eq!(identity.id(), &SpiffeId::parse("spiffe://public/ns/default/a").unwrap());
+    assert_eq!(identity.generation, 1);
+    assert_eq!(running.events(), [RotationEvent::Initialised]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_is_renewed_early_with_a_new_key() {
+    for key in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Ed25519] {
+        let desk = Desk::new();
+        let roots = RootsSource::Fixed(Arc::clone(desk.signer().roots()));
+        let mut running = desk.start(RotationConfig { key, ..desk.config(roots) });
+        let first = running.next().await;
+        let begin = Instant::now();
+        let second = running.next().await;
+        let waited = begin.elapsed().as_secs();
+        assert!((650..=751).contains(&waited), "{waited}");
+        assert_eq!(second.generation, 2);
+        assert_ne!(first.svid.chain()[0], second.svid.chain()[0]);
+        assert_eq!(running.events(), [RotationEvent::Initialised, RotationEvent::Rotated]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_certificate_is_kept_while_the_authority_is_away() {
+    let desk = Desk::new();
+    let mut running = desk.start_fixed();
+    let first = running.next().await;
+    desk.is(Mood::Away);
+    sleep(LIFETIME * 2).await;
+    let kept = running.watch.borrow().clone().unwrap();
+    assert!(Arc::ptr_eq(&first, &kept));
+    // 8 steps up to half a minute, then one every 15 to 30 s for 1,250 to 1,350 s.
+    let asked = desk.asked();
+    assert!((45..=105).contains(&asked), "{asked}");
+    let failed = RotationEvent::RotationFailed { reason: "sentry_conn" };
+    assert!(running.events()[1..].iter().all(|event| *event == failed));
+
+    desk.is(Mood::Signs);
+    let begin = Instant::now();
+    assert_eq!(running.next().await.generation, 2);
+    assert!(begin.elapsed() <= Duration::from_secs(30));
+    assert_eq!(running.events().last(), Some(&RotationEvent::Rotated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_is_late_to_start_is_asked_again_soon() {
+    let desk = Desk::new();
+    desk.is(Mood::Away);
+    let mut running = desk.start_fixed();
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(running.events(), [RotationEvent::InitFailed { reason: "sentry_conn" }]);
+    desk.is(Mood::Signs);
+    let begin = Instant::now();
+    running.next().await;
+    assert!(begin.elapsed() <= Duration::from_millis(250), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_that_never_answers_does_not_hold_up_for_ever() {
+    let desk = Desk::new();
+    desk.is(Mood::Hangs);
+    let running = desk.start_fixed();
+    sleep(Duration::from_secs(11)).await;
+    assert_eq!(running.events(), [RotationEvent::InitFailed { reason: "sentry_timeout" }]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_peers_would_refuse_is_not_published() {
+    for (mood, reason) in [
+        (Mood::SignsForSomebodyElse, "identity"),
+        (Mood::SignsFromAnotherRoot, "verify"),
+        (Mood::SignsTooLate, "verify"),
+    ] {
+        let desk = Desk::new();
+        let mut running = desk.start_fixed();
+        running.next().await;
+        desk.is(mood);
+        sleep(LIFETIME).await;
+        assert_eq!(running.watch.borrow().as_ref().unwrap().generation, 1);
+        assert_eq!(running.events()[1], RotationEvent::RotationFailed { reason });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_of_another_trust_domain_is_not_published() {
+    let desk = Desk::new();
+    let roots = RootsSource::Fixed(Arc::clone(desk.signer().roots()));
+    let domain = TrustDomain::parse("mine").unwrap();
+    let mine = RotationConfig { trust_domain: Some(domain), ..desk.config(roots) };
+    let mut running = desk.start(mine);
+    assert_eq!(running.next().await.id().as_str(), "spiffe://mine/ns/default/a");
+
+    // An authority that gives `public` whatever is asked for.
+    struct Stubborn(Arc<Desk>);
+    #[async_trait]
+    impl CertificateAuthority for Stubborn {
+        async fn issue(&self, request: &CertificateRequest) -> Result<Issued, CaError> {
+            let request = CertificateRequest { trust_domain: None, ..request.clone() };
+            self.0.issue(&request).await
+        }
+    }
+    let roots = RootsSource::Fixed(Arc::clone(desk.signer().roots()));
+    let domain = TrustDomain::parse("mine").unwrap();
+    let mine = RotationConfig { trust_domain: Some(domain), ..desk.config(roots) };
+    let rotation = Rotation::start(mine, Arc::new(Stubborn(Arc::clone(&desk))), |_| {});
+    sleep(Duration::from_secs(60)).await;
+    assert!(rotation.watch().borrow().is_none());
+}
+
+fn write(path: &Path, pem: &str) {
+    std::fs::write(path, pem).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_roots_are_followed_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trust-anchors.pem");
+    let desk = Desk::new();
+    let old = desk.signer();
+    write(&file, old.roots_pem());
+    let mut running = desk.start(desk.config(RootsSource::File(file.clone())));
+    let first = running.next().await;
+    assert_eq!(first.roots.anchors().len(), 1);
+
+    // Both roots: the same certificate, now with both.
+    let new = desk.change_root();
+    write(&file, &format!("{}{}", old.roots_pem(), new.roots_pem()));
+    let begin = Instant::now();
+    let both = running.next().await;
+    assert!(begin.elapsed() <= Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert_eq!((both.generation, both.roots.anchors().len()), (2, 2));
+    assert!(Arc::ptr_eq(&first.svid, &both.svid));
+
+    // Only the new root: our certificate is of the old one, so it is renewed at once.
+    write(&file, new.roots_pem());
+    let begin = Instant::now();
+    let mut last = running.next().await;
+    if Arc::ptr_eq(&last.svid, &first.svid) {
+        last = running.next().await;
+    }
+    assert!(begin.elapsed() <= Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert_eq!(last.roots.anchors().len(), 1);
+    last.svid.verify(new.roots(), unix_now(&desk.clock)).unwrap();
+    assert!(running.events().contains(&RotationEvent::RootsChanged));
+}
+
+#[tokio::test(start_paused = true)]
+async fn roots_that_are_not_usable_leave_the_last_good_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trust-anchors.pem");
+    let desk = Desk::new();
+    write(&file, desk.signer().roots_pem());
+    let mut running = desk.start(desk.config(RootsSource::File(file.clone())));
+    let first = running.next().await;
+    write(&file, "no roots at all");
+    sleep(Duration::from_secs(20)).await;
+    std::fs::remove_file(&file).unwrap();
+    sleep(Duration::from_secs(20)).await;
+    assert!(Arc::ptr_eq(&first, running.watch.borrow().as_ref().unwrap()));
+    // Told once a cause, not once a look.
+    let refused = RotationEvent::RootsRefused;
+    assert_eq!(running.events(), [RotationEvent::Initialised, refused, refused]);
+    // The certificate is still renewed under them.
+    assert_eq!(running.next().await.generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roots_file_that_appears_late_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trust-anchors.pem");
+    let desk = Desk::new();
+    let mut running = desk.start(desk.config(RootsSource::File(file.clone())));
+    sleep(Duration::from_millis(100)).await;
+    assert!(running.events().contains(&RotationEvent::InitFailed { reason: "trust_anchors" }));
+    assert_eq!(desk.asked(), 0, "nobody is asked whom we cannot verify");
+    write(&file, desk.signer().roots_pem());
+    running.next().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_renews_when_it_wakes() {
+    let desk = Desk::new();
+    let mut running = desk.start_fixed();
+    running.next().await;
+    sleep(Duration::from_millis(1)).await;
+    advance(LIFETIME * 3).await;
+    assert_eq!(running.next().await.generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_rotation_ends_it_and_leaves_the_identity() {
+    let desk = Desk::new();
+    let mut running = desk.start_fixed();
+    let first = running.next().await;
+    drop(running.rotation);
+    sleep(LIFETIME * 3).await;
+    assert_eq!(desk.asked(), 1);
+    assert_eq!(Arc::strong_count(&desk), 1, "the task is gone");
+    assert!(Arc::ptr_eq(&first, running.watch.borrow().as_ref().unwrap()));
+}
