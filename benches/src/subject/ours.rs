@@ -49,7 +49,11 @@ pub(super) async fn start(binary: &Path, bench: &Bench, folder: &Path) -> anyhow
     fs::write(&access, ACCESS)?;
 
     let mut control = Command::new(binary);
-    control.args(["control", "--embedded", "--home"]).arg(home.path()).env("OUTRIGGER_HOME", home.path());
+    // Under valgrind a sidecar needs longer to come than the control process waits for one.
+    control
+        .args(["control", "--embedded", "--idle", "600", "--home"])
+        .arg(home.path())
+        .env("OUTRIGGER_HOME", home.path());
     let control = Process::start("control", control, folder)?;
     wait_for(&home.path().join("control.sock")).await;
 
