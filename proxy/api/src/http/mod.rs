@@ -1,0 +1,171 @@
+//! The HTTP API: decodes a request, calls the block, encodes its answer.
+
+mod handlers;
+mod respond;
+mod route;
+
+use std::sync::Arc;
+
+use ::http::header::{HeaderName, HeaderValue};
+use ::http::request::Parts;
+use ::http::{HeaderMap, Request, Response};
+use outrigger_blocks::error::{ApiError, Manner, Problem};
+use outrigger_blocks::invoke::Invoke;
+use outrigger_mesh::http::server::{Connection, Service, refusal_status};
+use outrigger_telemetry::trace::{self, SpanKind, TraceContext, Tracer};
+use outrigger_wire::{Body, Failure, Limits, header};
+use tokio::sync::Notify;
+
+use crate::browser::Browser;
+use crate::metadata::Metadata;
+use crate::metrics::{HttpRequest, Metrics};
+use crate::readiness::Readiness;
+use crate::token::ApiToken;
+use route::Route;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What the HTTP API is made of.
+pub struct Config {
+    /// The token that callers must show; `None` asks for none.
+    pub token: Option<ApiToken>,
+    /// What is asked of requests that a browser may have sent.
+    pub browser: Browser,
+    /// Statuses for bad input.
+    pub manner: Manner,
+    /// The bounds of the data path.
+    pub limits: Arc<Limits>,
+    /// The way out to other apps.
+    pub invoke: Arc<Invoke>,
+    /// What the sidecar says of itself.
+    pub metadata: Arc<Metadata>,
+    /// Whether the sidecar can serve.
+    pub readiness: Arc<Readiness>,
+    /// Notified once by `POST /v1.0/shutdown`.
+    pub shutdown: Arc<Notify>,
+    /// Spans of API calls.
+    pub tracer: Tracer,
+    /// Metrics of API calls.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why a request is not looked at.
+enum Refused {
+    /// It shows no token, or another one.
+    Token,
+    /// Anything else.
+    Request(Failure),
+}
+
+/// The HTTP API as a service for [`serve`](outrigger_mesh::http::server::serve).
+pub struct HttpApi(Config);
+
+impl HttpApi {
+    /// The API.
+    pub const fn new(config: Config) -> Self {
+        Self(config)
+    }
+
+    fn failed(&self, problem: Problem<'_>) -> Response<Body> {
+        respond::error(&ApiError::new(problem, self.0.manner))
+    }
+
+    /// Whether the request may be looked at: browser, token, baggage.
+    fn admit(&self, head: &mut Parts, route: &Route<'_>) -> Result<(), Refused> {
+        self.0.browser.admit(head).map_err(Refused::Request)?;
+        if matches!(route, Route::Shutdown | Route::PutMetadata { .. }) {
+            self.0.browser.admit_change(head).map_err(Refused::Request)?;
+        }
+        if let Some(token) = &self.0.token
+            && !route.is_health()
+        {
+            token.check(&head.headers).map_err(|_| Refused::Token)?;
+        }
+        if !head.headers.contains_key(trace::BAGGAGE) {
+            return Ok(());
+        }
+        match trace::baggage(&head.headers) {
+            Ok(Some(baggage)) => drop(head.headers.insert(trace::BAGGAGE, baggage)),
+            Ok(None) => drop(head.headers.remove(trace::BAGGAGE)),
+            Err(error) => return Err(Refused::Request(Failure::bad_input("baggage", "", error.to_string()))),
+        }
+        Ok(())
+    }
+
+    fn refused(&self, refused: &Refused) -> Response<Body> {
+        match refused {
+            Refused::Token => respond::invalid_token(),
+            Refused::Request(failure) => self.failed(Problem::Request { failure }),
+        }
+    }
+
+    async fn dispatch(&self, route: Route<'_>, context: &TraceContext, request: Request<Body>) -> Response<Body> {
+        match route {
+            Route::Healthz => self.healthz(request.uri().query()),
+            Route::HealthzOutbound => self.healthz_outbound(),
+            Route::GetMetadata => self.get_metadata(),
+            Route::PutMetadata { key } => self.put_metadata(key, request.into_body()).await,
+            Route::Shutdown => self.shutdown(),
+            Route::Invoke { target, path } => self.invoke(target, path, context, request).await,
+            Route::Unimplemented { api } => self.unimplemented(api),
+            Route::Unknown => self.failed(Problem::NoAppId { path: request.uri().path() }),
+        }
+    }
+}
+
+impl Service for HttpApi {
+    async fn call(&self, _connection: &Connection, request: Request<Body>) -> Response<Body> {
+        let (mut head, body) = request.into_parts();
+        // Clones share their bytes: the route borrows from these while the request moves on.
+        let uri = head.uri.clone();
+        let app_id = head.headers.get(header::APP_ID).cloned();
+        // What is no text is no app ID: as an empty name it is refused where names are.
+        let app_id = app_id.as_ref().map(|id| id.to_str().unwrap_or("\u{fffd}"));
+        let route = Route::of(&head.method, uri.path(), app_id);
+
+        let metered = HttpRequest::begin(&self.0.metrics, route.name(), &head.method, &head.headers);
+        if let Err(refused) = self.admit(&mut head, &route) {
+            return metered.follow(self.refused(&refused));
+        }
+        if route.is_health() {
+            let context = TraceContext::new_root(self.0.tracer.sampler());
+            return metered.follow(self.dispatch(route, &context, Request::from_parts(head, body)).await);
+        }
+        let context = self.0.tracer.receive(&head.headers);
+        let mut span = self.0.tracer.start_with(&context, SpanKind::Client, || span_name(&route, uri.path()));
+        let baggage = head.headers.get(trace::BAGGAGE).cloned();
+        let mut response = self.dispatch(route, &context, Request::from_parts(head, body)).await;
+        if let Some(span) = &mut span {
+            span.http_status(response.status());
+        }
+        mark(response.headers_mut(), &context, baggage);
+        metered.follow(response)
+    }
+
+    fn refuse(&self, failure: &Failure) -> Response<Body> {
+        let mut response = self.failed(Problem::Request { failure });
+        *response.status_mut() = refusal_status(failure);
+        response
+    }
+
+    fn limit_exceeded(&self, name: &'static str) {
+        self.0.metrics.limit_exceeded(name);
+    }
+}
+
+/// As the stock runtime: the trace that the call was part of, unless the app has said so.
+fn mark(headers: &mut HeaderMap, context: &TraceContext, baggage: Option<HeaderValue>) {
+    if !headers.contains_key(TRACEPARENT) {
+        context.inject(headers);
+    }
+    if let Some(baggage) = baggage {
+        headers.insert(trace::BAGGAGE, baggage);
+    }
+}
+
+fn span_name(route: &Route<'_>, path: &str) -> std::borrow::Cow<'static, str> {
+    match route {
+        Route::Invoke { target, path } => trace::call_local(target, path),
+        _ => path.to_owned().into(),
+    }
+}

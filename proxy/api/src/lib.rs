@@ -1,0 +1,23 @@
+//! Dapr's API to the app, and the way to call the app.
+//!
+//! Floor 5. Adapters only: they decode, call a block, and encode; what a call means is
+//! in `blocks`, how its bytes travel in `mesh`. [`http`] and [`grpc`] are the two front
+//! ends, each a [`Service`](outrigger_mesh::http::server::Service); [`app`] is the
+//! channel to the app beside us.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing))]
+
+pub mod app;
+mod browser;
+pub mod grpc;
+pub mod http;
+mod metadata;
+mod metrics;
+mod readiness;
+mod token;
+
+pub use browser::Browser;
+pub use metadata::{AppConnection, Metadata};
+pub use metrics::Metrics;
+pub use readiness::Readiness;
+pub use token::ApiToken;

@@ -1,0 +1,139 @@
+//! What the sidecar says of itself: `GET /v1.0/metadata`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use outrigger_blocks::app::AppProtocol;
+use outrigger_wire::{Failure, Limits};
+use serde_json::{Map, Value, json};
+
+/// The app as metadata shows it.
+#[derive(Debug, Clone)]
+pub struct AppConnection {
+    /// Its port; `None` when it has none.
+    pub port: Option<u16>,
+    /// What it speaks.
+    pub protocol: AppProtocol,
+    /// Host that it listens on.
+    pub channel_address: String,
+    /// Most calls at a time; 0 for no bound.
+    pub max_concurrency: u32,
+}
+
+/// The sidecar's metadata, with what the app and the CLI have added to it.
+#[derive(Debug)]
+pub struct Metadata {
+    app_id: String,
+    version: String,
+    features: Vec<String>,
+    app: AppConnection,
+    extended: Mutex<BTreeMap<String, String>>,
+}
+
+impl Metadata {
+    /// Metadata of the sidecar of `app_id`; `version` as `daprd --version` prints it, and
+    /// the names of the features switched on.
+    pub fn new(app_id: &str, version: &str, features: Vec<String>, app: AppConnection) -> Self {
+        Self { app_id: app_id.into(), version: version.into(), features, app, extended: Mutex::default() }
+    }
+
+    /// The app ID, for health checks that ask for it.
+    pub(crate) fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// Keeps a value under a key, replacing an earlier one; an empty key does nothing, as
+    /// in the stock runtime.
+    ///
+    /// # Errors
+    /// [`Limit`](outrigger_wire::Cause::Limit) when the value is too long or the key one too many.
+    pub fn set(&self, key: &str, value: String, limits: &Limits) -> Result<(), Failure> {
+        if key.is_empty() {
+            return Ok(());
+        }
+        if value.len() as u64 > limits.metadata_value_bytes {
+            return Err(Failure::limit(limits.metadata_value_bytes()));
+        }
+        let mut extended = self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !extended.contains_key(key) && extended.len() as u64 >= limits.metadata_entries {
+            return Err(Failure::limit(limits.metadata_entries()));
+        }
+        extended.insert(key.to_owned(), value);
+        Ok(())
+    }
+
+    /// The JSON of `GET /v1.0/metadata`. As in the stock runtime, what is empty is left out.
+    pub(crate) fn json(&self) -> Bytes {
+        let mut extended = self.extended.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        extended.insert("daprRuntimeVersion".into(), self.version.clone());
+        let mut metadata = Map::new();
+        metadata.insert("id".into(), self.app_id.as_str().into());
+        metadata.insert("runtimeVersion".into(), self.version.as_str().into());
+        if !self.features.is_empty() {
+            metadata.insert("enabledFeatures".into(), self.features.clone().into());
+        }
+        metadata.insert("extended".into(), json!(extended));
+        metadata.insert("appConnectionProperties".into(), self.connection());
+        metadata.insert("actorRuntime".into(), json!({ "runtimeStatus": "DISABLED", "hostReady": false }));
+        Value::Object(metadata).to_string().into()
+    }
+
+    fn connection(&self) -> Value {
+        let app = &self.app;
+        let mut connection = Map::new();
+        if let Some(port) = app.port {
+            connection.insert("port".into(), port.into());
+        }
+        connection.insert("protocol".into(), app.protocol.as_str().into());
+        connection.insert("channelAddress".into(), app.channel_address.as_str().into());
+        if app.max_concurrency > 0 {
+            connection.insert("maxConcurrency".into(), app.max_concurrency.into());
+        }
+        connection.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(port: Option<u16>) -> Metadata {
+        let app = AppConnection {
+            port,
+            protocol: AppProtocol::Http,
+            channel_address: "127.0.0.1".into(),
+            max_concurrency: 0,
+        };
+        Metadata::new("orders", "1.18.3", vec![], app)
+    }
+
+    #[test]
+    fn metadata_has_the_stock_shape() {
+        let metadata = metadata(Some(3000));
+        metadata.set("appPID", "17".into(), &Limits::default()).unwrap();
+        let shown: Value = serde_json::from_slice(&metadata.json()).unwrap();
+        assert_eq!(
+            shown,
+            json!({
+                "id": "orders",
+                "runtimeVersion": "1.18.3",
+                "extended": { "appPID": "17", "daprRuntimeVersion": "1.18.3" },
+                "appConnectionProperties": { "port": 3000, "protocol": "http", "channelAddress": "127.0.0.1" },
+                "actorRuntime": { "runtimeStatus": "DISABLED", "hostReady": false },
+            })
+        );
+    }
+
+    #[test]
+    fn what_an_app_adds_is_bounded() {
+        let (metadata, limits) =
+            (metadata(None), Limits { metadata_entries: 2, metadata_value_bytes: 3, ..Limits::default() });
+        let set =
+            |key: &str, value: &str| metadata.set(key, value.into(), &limits).map_err(|failure| failure.to_string());
+        assert_eq!(set("a", "1234"), Err("limit metadata_value_bytes of 3 exceeded".into()));
+        assert_eq!((set("a", "123"), set("b", ""), set("", "x")), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(set("c", "1"), Err("limit metadata_entries of 2 exceeded".into()));
+        assert_eq!(set("a", "2"), Ok(()), "a known key may change");
+    }
+}
