@@ -72,6 +72,11 @@ impl Case {
         Self { field, mark, hold, bystander: Some(bystander) }
     }
 
+    /// The mark that is this case's own.
+    pub(crate) fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// The HTTP API under attack.
     pub(crate) fn api(&self) -> SocketAddr {
         self.field.caller.http()
@@ -186,6 +191,14 @@ impl Outcome {
     pub(crate) fn ended(&self) -> Ended {
         self.ended
     }
+}
+
+/// Resident memory of a process, in bytes.
+pub(crate) fn resident(id: u32) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
+    let kib: i64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
+    kib * 1024
 }
 
 /// One test a line: a name that is a sentence, the bytes (given a [`Case`]), and how the case ends.

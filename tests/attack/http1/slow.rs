@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use outrigger_test_support::{Answer, RawConnection};
 
-use crate::case::Case;
+use crate::case::{Case, resident};
 
 #[test]
 fn a_head_that_never_ends_is_cut_off_in_time() {
@@ -78,12 +78,4 @@ fn readers_that_do_not_read_hold_up_nobody_and_cost_little_memory() {
     assert!(grown < 100 << 20, "the sidecars grew by {} MiB", grown >> 20);
     drop(unread);
     case.others_are_untouched();
-}
-
-/// Resident memory of a process, in bytes.
-fn resident(id: u32) -> i64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
-    let kib: i64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number");
-    kib * 1024
 }
