@@ -68,6 +68,11 @@ impl Replay {
         Some(Body::from_attempt(attempt))
     }
 
+    /// Whether [`body`](Self::body) would give one.
+    pub fn can_repeat(&self) -> bool {
+        !lock(&self.0).forgets
+    }
+
     /// Keeps nothing more: the attempt under way is the last.
     pub fn commit(&self) {
         lock(&self.0).forgets = true;

@@ -1,0 +1,4 @@
+//! The wires between sidecars.
+
+pub(crate) mod coalesce;
+pub(crate) mod native;
