@@ -142,14 +142,16 @@ async fn connection(accepted: Accepted, answer: impl Answer, limits: DoorLimits,
     }
 }
 
-/// Whether the process at the other end runs as our user (root is no exception).
 fn same_user(stream: &UnixStream) -> io::Result<()> {
-    let peer = stream.peer_cred()?;
-    let ours = rustix::process::geteuid().as_raw();
-    if peer.uid() == ours {
+    admit(stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw())
+}
+
+/// Only our own user's processes may call; root is no exception.
+fn admit(peer: u32, ours: u32) -> io::Result<()> {
+    if peer == ours {
         return Ok(());
     }
-    let reason = format!("the peer is user {}, and only user {ours} may call", peer.uid());
+    let reason = format!("the peer is user {peer}, and only user {ours} may call");
     Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
@@ -201,5 +203,23 @@ async fn lifetime(longest: Option<Duration>) {
     match longest {
         Some(longest) => tokio::time::sleep(longest).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_processes_of_our_own_user_are_let_in() {
+        assert!(admit(1000, 1000).is_ok());
+        assert!(admit(1001, 1000).is_err());
+        assert!(admit(0, 1000).unwrap_err().to_string().contains("user 0"));
+    }
+
+    #[tokio::test]
+    async fn the_kernel_says_who_is_at_the_other_end() {
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        assert!(same_user(&theirs).is_ok());
     }
 }

@@ -26,6 +26,3 @@ pub use process::{Config, RunError, run, run_until};
 pub use start::{Connected, EnsureError, arguments, ensure};
 pub use status::Status;
 pub use terminate::{StopError, Stopped, stop};
-
-#[cfg(test)]
-mod tests;
