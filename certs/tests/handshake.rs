@@ -18,6 +18,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PKCS_ED25519, SanType,
 };
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::kx_group;
 use rustls_pki_types::CertificateDer;
 
 const A: &str = "spiffe://public/ns/default/a";
@@ -279,6 +282,29 @@ async fn only_clients_of_the_allowed_trust_domains_get_in() {
             let reason = handshake_reason(&error);
             assert!(reason.contains(caller) && reason.contains("not allowed"), "{reason}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_without_the_hybrid_key_exchange_gets_x25519_and_no_other() {
+    let us = Ca::root("root").identity(B);
+    for (group, expected) in [
+        (kx_group::X25519MLKEM768, Some("TLSv1.3 X25519MLKEM768")),
+        (kx_group::X25519, Some("TLSv1.3 X25519")),
+        (kx_group::SECP256R1, None),
+    ] {
+        let client = us.client_config(&id(B), &[]).unwrap();
+        let provider = CryptoProvider { kx_groups: vec![group], ..(**client.crypto_provider()).clone() };
+        let client = ClientConfig::builder_with_details(Arc::new(provider), Arc::new(FixedClock(NOW)))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty());
+        let mut client = client.with_no_client_auth();
+        client.dangerous().set_certificate_verifier(Arc::new(forge::AcceptAny));
+        let server = us.server_config_without_client_auth(&[]).unwrap();
+        let (_, server) = handshake(Arc::new(client), server).await;
+        let facts = server.ok().map(|end| connection_facts(end.get_ref().1));
+        assert_eq!(facts.as_deref(), expected);
     }
 }
 

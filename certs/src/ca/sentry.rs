@@ -196,7 +196,7 @@ impl SentryClient {
     }
 
     fn unreachable(&self, error: &dyn std::error::Error) -> CaError {
-        CaError::Connect { address: self.config.address.to_string(), reason: error.to_string() }
+        CaError::Connect { address: self.config.address.to_string(), reason: with_causes(error) }
     }
 
     fn not_accepted(&self, reason: String) -> CaError {
@@ -220,6 +220,18 @@ impl CertificateAuthority for SentryClient {
             .await
             .unwrap_or_else(|_| Err(CaError::Timeout { address: self.config.address.to_string(), after }))
     }
+}
+
+// tonic's own text is only "transport error"; the cause is what an operator needs.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 // The trust chain in the answer is informational: we trust our configured anchors only.
