@@ -1,0 +1,13 @@
+//! `kind: Configuration` of `dapr.io/v1alpha1`: settings of a sidecar and the access policy of its app.
+
+mod access_control;
+mod load;
+mod settings;
+mod telemetry;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use load::text as load_text;
+pub use load::{Loaded, load};
+pub use settings::{Configuration, DEFAULT_SAMPLING_RATE, Header, Metrics, Mtls, Otlp, OtlpProtocol, Tracing};

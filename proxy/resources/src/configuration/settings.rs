@@ -1,0 +1,126 @@
+//! What a Configuration says, typed.
+
+use std::time::Duration;
+
+use outrigger_identity::TrustDomain;
+use outrigger_policy::access::{AccessControl, AccessControlSpec};
+
+/// Share of new traces that is sampled when nothing is said: one in ten thousand, as in a stock sidecar.
+pub const DEFAULT_SAMPLING_RATE: f64 = 1e-4;
+
+/// The settings of one sidecar, merged from all Configurations given to it; the later one wins field by
+/// field, and a list is replaced as a whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Configuration {
+    /// Name of the Configuration that was given last, or of its file if it has none. Empty without one.
+    pub name: String,
+    /// `spec.accessControl`; `None` when it is not there or says nothing.
+    pub access_control: Option<AccessControlSpec>,
+    /// `spec.accessControl.trustDomain`: the trust domain of *this* app. `None` is for `public`.
+    pub trust_domain: Option<TrustDomain>,
+    /// `spec.tracing`
+    pub tracing: Tracing,
+    /// `spec.metric` with `spec.metrics` over it.
+    pub metrics: Metrics,
+    /// `spec.mtls`
+    pub mtls: Mtls,
+}
+
+/// `spec.tracing`
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tracing {
+    /// Share of new traces that is sampled, from 0 to 1; 0 makes no spans. `None` is for
+    /// [`DEFAULT_SAMPLING_RATE`].
+    pub sampling_rate: Option<f64>,
+    /// Whether spans go to the log too. Default false.
+    pub stdout: bool,
+    /// The OpenTelemetry collector; `None` without one.
+    pub otlp: Option<Otlp>,
+}
+
+/// `spec.tracing.otel`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Otlp {
+    /// `host:port` of the collector.
+    pub endpoint: String,
+    /// How it is spoken to. Default gRPC.
+    pub protocol: OtlpProtocol,
+    /// Whether over TLS. Default true.
+    pub secure: bool,
+    /// Sent with every batch. Values may be secrets.
+    pub headers: Vec<Header>,
+    /// Longest wait for one batch. `None` is for OpenTelemetry's default, 10 s.
+    pub timeout: Option<Duration>,
+}
+
+/// A header for the collector. Its value is not shown by `Debug`, for it may be a token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Name, an HTTP token.
+    pub name: String,
+    /// Value, visible ASCII and spaces.
+    pub value: String,
+}
+
+/// The encodings of OTLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OtlpProtocol {
+    /// `grpc`
+    #[default]
+    Grpc,
+    /// `http`
+    Http,
+}
+
+/// `spec.metrics`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether metrics are kept and served. Default true.
+    pub enabled: bool,
+}
+
+/// `spec.mtls`. What is `None` was not said; flags and the environment say it then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mtls {
+    /// Whether peers use mutual TLS.
+    pub enabled: Option<bool>,
+    /// Lifetime that certificates are asked for with. Stock control planes default to 24 h.
+    pub workload_cert_ttl: Option<Duration>,
+    /// How far the clocks of peers may be apart. Stock control planes default to 15 min.
+    pub allowed_clock_skew: Option<Duration>,
+    /// `host:port` of the certificate authority.
+    pub sentry_address: Option<String>,
+    /// Trust domain of the control plane.
+    pub control_plane_trust_domain: Option<TrustDomain>,
+}
+
+impl Configuration {
+    /// The compiled access policy; it allows everyone when the Configuration has none.
+    #[must_use]
+    pub fn access(&self) -> AccessControl {
+        match &self.access_control {
+            Some(spec) => AccessControl::new(spec.clone()),
+            None => AccessControl::allow_all(),
+        }
+    }
+}
+
+impl Tracing {
+    /// Share of new traces that is sampled, with the default filled in.
+    #[must_use]
+    pub fn effective_sampling_rate(&self) -> f64 {
+        self.sampling_rate.unwrap_or(DEFAULT_SAMPLING_RATE)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Header").field("name", &self.name).finish_non_exhaustive()
+    }
+}
