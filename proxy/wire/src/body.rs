@@ -135,8 +135,10 @@ impl Body {
 
 impl H2 {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        if !self.data_done {
+        while !self.data_done {
             match ready!(self.stream.poll_data(cx)) {
+                // The frame that only ends the stream has nothing for a reader.
+                Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
                     // The reader has it: let the peer send as much again. An error
                     // here only means that the stream has ended meanwhile.
