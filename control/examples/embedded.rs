@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use outrigger_control::embedded::{Config, RunError, run};
+use outrigger_control::embedded::{Config, run};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -23,8 +23,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            let found_another = error.exit_code() == RunError::ALREADY_RUNNING;
-            ExitCode::from(if found_another { 75 } else { 1 })
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
         }
     }
 }

@@ -42,7 +42,8 @@ impl DoorLimits {
     /// Our own sidecars: they keep one connection each.
     pub(crate) const UNIX: Self = Self {
         connections: 1024,
-        streams: 1024,
+        // A sidecar watches 1,024 apps at most, and announces itself beside.
+        streams: 2048,
         handshake: Duration::from_secs(5),
         response_head: Duration::from_secs(10),
         lifetime: None,

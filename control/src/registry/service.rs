@@ -111,8 +111,11 @@ async fn next_endpoints(mut this: Watching) -> Result<Option<(Endpoints, Watchin
     } else {
         tokio::time::sleep(PACE).await;
         tokio::select! {
-            () = this.watcher.changed() => {}
+            // First, for a drain ends the announcements too: that they go then is no news of
+            // the sidecars, who are still there.
+            biased;
             () = drain(&mut this.draining) => return Err(leaving()),
+            () = this.watcher.changed() => {}
         }
     }
     Ok(Some((this.watcher.now(), this)))

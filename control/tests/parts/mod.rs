@@ -25,6 +25,7 @@ impl Place {
         self.home().join(name)
     }
 
+    #[allow(dead_code, reason = "not every test file reads it")]
     pub(crate) fn status(&self) -> Option<Status> {
         Status::read(&self.file("control.json")).ok()
     }

@@ -185,6 +185,7 @@ fn merged(before: &[Endpoint], fresh: &[Endpoint]) -> Vec<Endpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::registry::link::Link;
 
     fn endpoint(instance: &str, port: u16) -> Endpoint {
         Endpoint { instance: instance.into(), address: ([127, 0, 0, 1], port).into(), draining: false }
@@ -196,5 +197,25 @@ mod tests {
         assert_eq!(merged(&before, &[]), before);
         assert_eq!(merged(&before, &[endpoint("b", 9)]), [endpoint("b", 9), endpoint("a", 1)]);
         assert_eq!(merged(&[], &[endpoint("c", 3)]), [endpoint("c", 3)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_app_is_watched_for_as_long_as_somebody_uses_it_and_a_while_more() {
+        let link = Link::start("/nowhere/control.sock".into(), None);
+        let demand = Demand::new(link.handle(), 8, Duration::from_secs(60), Duration::ZERO);
+        let app = AppId::new("default", "orders").unwrap();
+        let watched_after = async |seconds| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            demand.shared.watched().len()
+        };
+        let (_, used) = demand.watch(&app).unwrap();
+        assert_eq!(watched_after(600).await, 1);
+        drop(used);
+        assert_eq!(watched_after(61).await, 0);
+        drop(demand.watch(&app).unwrap());
+        assert_eq!(watched_after(30).await, 1);
+        drop(demand.watch(&app).unwrap());
+        assert_eq!(watched_after(50).await, 1);
+        assert_eq!(watched_after(61).await, 0);
     }
 }
