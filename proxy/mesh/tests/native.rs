@@ -149,7 +149,7 @@ impl Pair {
     }
 
     async fn with(a: IdentityStore, b: IdentityStore) -> Self {
-        let _provided = outrigger_certs::install_provider();
+        outrigger_certs::install_provider();
         let listener = Listener::bind("peer", "127.0.0.1:0".parse().unwrap()).unwrap();
         let endpoint = Endpoint { instance: "b-1".into(), address: listener.local_addr(), draining: false };
         let (endpoints, at) = watch::channel(Arc::new(vec![endpoint]));

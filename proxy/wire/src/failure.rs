@@ -230,9 +230,7 @@ impl Failure {
             return Self::with_source(cause, h2::Error::from(reason));
         }
         let reason = chain(&error);
-        let cause = if error.is_canceled() {
-            Cause::Refused { reason }
-        } else if error.is_parse() {
+        let cause = if error.is_parse() {
             Cause::Protocol { peer: "the peer".into(), reason }
         } else if error.is_timeout() {
             Cause::Timeout { which: "header read", after: Duration::ZERO }

@@ -110,7 +110,10 @@ async fn one<A: Attempts + Sync>(
     };
     let mut under_way = UnderWay { replica: &replica, admission: Some(admission) };
     let pending = replica.load.enter();
-    let until = earliest(until, policy.per_try.map(|within| started + within));
+    let give_up = policy.per_try.map(|within| started + within);
+    // A caller that waits only a moment says nothing of the replica.
+    let impatient = until.is_some_and(|until| give_up.is_none_or(|give_up| until <= give_up));
+    let until = earliest(until, give_up);
     let sending = target.send(&replica, request);
     let sent = match until {
         None => sending.await,
@@ -120,7 +123,8 @@ async fn one<A: Attempts + Sync>(
     };
     let now = Instant::now();
     let latency = now.saturating_duration_since(started);
-    under_way.settle(now, blame(&sent));
+    let timed_out = until.is_some_and(|until| now >= until);
+    under_way.settle(now, if impatient && timed_out { None } else { blame(&sent) });
     drop(under_way);
     let result = match sent {
         Ok((response, kept)) => {

@@ -107,7 +107,8 @@ impl Client {
                     // Closed between two requests: nothing was written, so this
                     // cannot have been seen. A fresh connection settles it.
                     Some(unsent) if reused => request = unsent,
-                    _ => return Err(Failure::from_hyper(error.into_error())),
+                    Some(_) => return Err(closed_at_once()),
+                    None => return Err(Failure::from_hyper(error.into_error())),
                 },
             }
         }
@@ -155,7 +156,8 @@ impl Client {
                         self.0.forget_shared();
                         request = unsent;
                     }
-                    _ => return Err(Failure::from_hyper(error.into_error())),
+                    Some(_) => return Err(closed_at_once()),
+                    None => return Err(Failure::from_hyper(error.into_error())),
                 },
             }
         }
@@ -237,6 +239,11 @@ impl Pool {
         while drivers.try_join_next().is_some() {}
         drivers.spawn(driver);
     }
+}
+
+/// Nothing of the request was written.
+fn closed_at_once() -> Failure {
+    Failure::new(Cause::Refused { reason: "the connection was closed as soon as it was made".to_owned() })
 }
 
 /// A poisoned pool holds connections only; each is checked before use.

@@ -10,6 +10,7 @@ use outrigger_certs::{Identity, IdentityWatch};
 use outrigger_identity::SpiffeId;
 use outrigger_wire::{Body, Cause, Failure, Limits};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::client::{Connection, Slot, establish};
 use crate::measures::Measures;
@@ -29,7 +30,8 @@ pub(crate) struct Pool {
     address: SocketAddr,
     expected: SpiffeId,
     connections: Mutex<Vec<Arc<Connection>>>,
-    connecting: tokio::sync::Mutex<()>,
+    /// Held by the one task that connects; the last failure to, and when it came.
+    connecting: tokio::sync::Mutex<Option<(Instant, Failure)>>,
 }
 
 /// A place for one call on a connection.
@@ -83,16 +85,30 @@ impl Pool {
             return Ok(lease);
         }
         // One task connects; those that waited for it find its connection.
-        let _one_connects = self.connecting.lock().await;
+        let waiting_since = Instant::now();
+        let mut one_connects = self.connecting.lock().await;
         if let Some(lease) = self.standing(&identity).await {
             return Ok(lease);
+        }
+        // Who waited for an attempt shares its failure: else a dead replica would make
+        // each of a thousand callers wait for the timeouts of all before it.
+        if let Some((failed_at, failure)) = &*one_connects
+            && *failed_at >= waiting_since
+        {
+            return Err(failure.clone());
         }
         let limits = &self.dialer.limits;
         if lock(&self.connections).len() as u64 >= limits.peer_connections {
             self.dialer.measures.limit_exceeded("peer_connections");
             return Err(Failure::limit(limits.peer_connections()));
         }
-        let connection = self.connect(&identity).await?;
+        let connection = match self.connect(&identity).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                *one_connects = Some((Instant::now(), failure.clone()));
+                return Err(failure);
+            }
+        };
         let sender = connection.ready().await?;
         let slot = connection.take_slot(limits.peer_streams).ok_or_else(|| Failure::limit(limits.peer_streams()))?;
         Ok(Lease { connection, sender, slot })
