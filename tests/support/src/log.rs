@@ -12,7 +12,7 @@ pub struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     /// Reads `output` to its end on a thread of its own.
-    pub fn follow(&self, output: impl Read + Send + 'static) {
+    pub fn follow(&self, output: impl Read + Send + 'static) -> thread::JoinHandle<()> {
         let lines = Arc::clone(&self.0);
         thread::spawn(move || {
             let mut reader = BufReader::new(output);
@@ -22,7 +22,7 @@ impl Log {
                 lines.lock().unwrap().push(text);
                 line.clear();
             }
-        });
+        })
     }
 
     /// All lines so far.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -12,6 +13,7 @@ use crate::{Home, Log, binary, within};
 pub struct Process {
     child: Child,
     log: Log,
+    readers: [JoinHandle<()>; 2],
     status: Option<ExitStatus>,
 }
 
@@ -35,9 +37,11 @@ impl Process {
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|err| panic!("{command:?} did not start: {err}"));
         let log = Log::default();
-        log.follow(child.stdout.take().expect("stdout is piped"));
-        log.follow(child.stderr.take().expect("stderr is piped"));
-        Self { child, log, status: None }
+        let readers = [
+            log.follow(child.stdout.take().expect("stdout is piped")),
+            log.follow(child.stderr.take().expect("stderr is piped")),
+        ];
+        Self { child, log, readers, status: None }
     }
 
     /// The process id.
@@ -65,17 +69,26 @@ impl Process {
         self.status
     }
 
-    /// Waits for its end; panics with its output when it takes longer than `patience`.
+    /// Waits for its end and for the last of its output; panics with its output when it takes longer than `patience`.
     pub fn wait(&mut self, patience: Duration) -> ExitStatus {
         let log = self.log.clone();
         let end = std::time::Instant::now() + patience;
         while std::time::Instant::now() < end {
             if let Some(status) = self.ended() {
+                self.read_out();
                 return status;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("process {} had not ended after {patience:?}; it printed:\n{}", self.id(), log.text());
+    }
+
+    /// Waits until both outputs are read to their end; not for long, since a grandchild may hold them open.
+    fn read_out(&self) {
+        let end = std::time::Instant::now() + Duration::from_secs(1);
+        while std::time::Instant::now() < end && !self.readers.iter().all(JoinHandle::is_finished) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
