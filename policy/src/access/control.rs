@@ -89,10 +89,9 @@ impl AccessControl {
         let Some(rules) = &self.rules else {
             return Decision::allow(&self.off);
         };
-        let path = operation::clean(request.operation);
-        let readings = operation::readings(&path);
+        let readings = operation::readings(request.operation);
         let Some((first, others)) = readings.split_first() else {
-            return rules.decision(request, &path, false);
+            return rules.decision(request, &operation::clean(request.operation), false);
         };
         let decision = rules.decision(request, first, false);
         if decision.is_allowed() {

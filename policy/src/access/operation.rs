@@ -175,7 +175,7 @@ pub(super) fn clean(operation: &str) -> Cow<'_, str> {
     Cow::Owned(format!("/{}", kept.join("/")))
 }
 
-/// The ways in which servers may read a cleaned operation; empty when there is one way only.
+/// The ways in which servers may read an operation, each cleaned; empty when there is one way only.
 ///
 /// The first is Dapr's: escapes decoded once, `%2F` too. Then that of a server for which `%2F` is no
 /// separator, and that of the most lenient of all, which decodes again and again, takes `\` for `/` and

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use crate::access::control::{AccessControl, AccessRequest};
-use crate::access::decision::{Cause, Denied};
+use crate::access::decision::{Cause, Decision, Denied};
 use crate::access::spec::{AccessControlSpec, Action, AppPolicySpec, CallProtocol, OperationSpec};
 use crate::access::verb::{Verb, Verbs};
 
 /// Longest operation that is offered for pasting.
 const MAX_OPERATION: usize = 256;
+
+/// Most rules of an app among which a change is tried out.
+const MAX_TRIED: usize = 200;
 
 /// A change of the specification that may allow the call.
 struct Fix {
@@ -23,6 +26,11 @@ pub(super) fn remedy(denied: &Denied) -> String {
     }
     match working_fix(denied) {
         Some(fix) => fix.says,
+        None if matches!(denied.cause, Cause::OtherTrustDomain { .. }) => {
+            "the policy of this app is for another trust domain; were its trustDomain that of the caller, its rules \
+             would decide the call"
+                .to_owned()
+        }
         None if denied.sent != denied.operation => {
             "servers may read this path in several ways, which no single rule covers: send it without percent \
              escapes, `;` and `\\`"
@@ -70,17 +78,35 @@ fn beyond_rules(denied: &Denied) -> Option<String> {
 }
 
 /// The first change that, when made, does allow the call. Rules shadow each other in ways that are easy
-/// to get wrong, so each candidate is tried out.
+/// to get wrong, so each candidate is tried out; but not among very many rules, for whoever is denied
+/// could keep us busy with it.
 fn working_fix(denied: &Denied) -> Option<Fix> {
-    candidates(denied).into_iter().find(|fix| {
-        let request = AccessRequest {
-            caller: denied.caller.as_ref(),
-            protocol: denied.protocol,
-            verb: &denied.verb,
-            operation: &denied.sent,
-        };
-        AccessControl::new(fix.spec.clone()).decide(&request).is_allowed()
+    if rules(denied) > MAX_TRIED {
+        return candidates(denied).into_iter().next();
+    }
+    candidates(denied).into_iter().find(|fix| decide(denied, &fix.spec).is_allowed())
+}
+
+/// The same call under another specification.
+fn decide(denied: &Denied, spec: &AccessControlSpec) -> Decision {
+    AccessControl::new(spec.clone()).decide(&AccessRequest {
+        caller: denied.caller.as_ref(),
+        protocol: denied.protocol,
+        verb: &denied.verb,
+        operation: &denied.sent,
     })
+}
+
+/// How many rules the caller's policy has.
+fn rules(denied: &Denied) -> usize {
+    let policy = match denied.cause {
+        Cause::OtherTrustDomain { policy }
+        | Cause::Rule { policy, .. }
+        | Cause::AppDefault { policy, .. }
+        | Cause::UnknownVerb { policy } => policy,
+        Cause::NoIdentity | Cause::NotAnApp | Cause::NoPolicy => return 0,
+    };
+    denied.spec.policies.get(policy).map_or(0, |policy| policy.operations.len())
 }
 
 fn candidates(denied: &Denied) -> Vec<Fix> {
@@ -103,16 +129,14 @@ fn candidates(denied: &Denied) -> Vec<Fix> {
 fn add_policy(denied: &Denied) -> Option<Fix> {
     let caller = denied.caller.as_ref()?;
     let id = caller.as_dapr()?;
-    let mut spec = (*denied.spec).clone();
-    spec.policies.push(AppPolicySpec {
+    let policies = vec![AppPolicySpec {
         app_id: id.app_id.to_owned(),
         namespace: id.namespace.to_owned(),
         trust_domain: caller.trust_domain().to_owned(),
         default_action: Some(Action::Deny),
         operations: vec![rule_for(denied)],
-    });
-    // Without policies and without a default everyone is allowed; adding a policy must not shut others out.
-    spec.default_action = Some(denied.spec.default_action());
+    }];
+    let spec = AccessControlSpec { policies, ..of_one(denied, None) };
     let mut says = format!(
         "to allow it, add this policy to the Configuration `{}` of the called app:\n",
         denied.spec.name.escape_default()
@@ -131,24 +155,26 @@ fn add_policy(denied: &Denied) -> Option<Fix> {
 
 fn change_trust_domain(denied: &Denied, policy: usize) -> Option<Fix> {
     let caller = denied.caller.as_ref()?;
-    let mut spec = (*denied.spec).clone();
-    let app = spec.policies.get_mut(policy)?;
-    app.trust_domain = caller.trust_domain().to_owned();
-    app.operations.insert(0, rule_for(denied));
+    let mut spec = of_one(denied, Some(policy));
+    spec.policies.first_mut()?.trust_domain = caller.trust_domain().to_owned();
     let mut says = format!(
         "the policy of this app is for another trust domain. If it is the same app, set in the Configuration \
-         `{}` of the called app `spec.accessControl.policies[{policy}].trustDomain: {}` and put first among \
-         its `operations`:\n",
+         `{}` of the called app `spec.accessControl.policies[{policy}].trustDomain: {}`",
         denied.spec.name.escape_default(),
         quoted(caller.trust_domain())
     );
-    push_rule(&mut says, &rule_for(denied), denied.protocol);
+    // With the policy in force its rules may still deny the call.
+    if rules(denied) <= MAX_TRIED && !decide(denied, &spec).is_allowed() {
+        spec.policies.first_mut()?.operations.insert(0, rule_for(denied));
+        says.push_str(", and put first among its `operations`:\n");
+        push_rule(&mut says, &rule_for(denied), denied.protocol);
+    }
     Some(Fix { says, spec })
 }
 
 fn add_rule(denied: &Denied, policy: usize) -> Option<Fix> {
-    let mut spec = (*denied.spec).clone();
-    spec.policies.get_mut(policy)?.operations.insert(0, rule_for(denied));
+    let mut spec = of_one(denied, Some(policy));
+    spec.policies.first_mut()?.operations.insert(0, rule_for(denied));
     let mut says = format!(
         "to allow it, put this rule first among `spec.accessControl.policies[{policy}].operations` of the \
          Configuration `{}` of the called app:\n",
@@ -159,8 +185,8 @@ fn add_rule(denied: &Denied, policy: usize) -> Option<Fix> {
 }
 
 fn change_rule(denied: &Denied, policy: usize, rule: usize) -> Option<Fix> {
-    let mut spec = (*denied.spec).clone();
-    let changed = spec.policies.get_mut(policy)?.operations.get_mut(rule)?;
+    let mut spec = of_one(denied, Some(policy));
+    let changed = spec.policies.first_mut()?.operations.get_mut(rule)?;
     let wanted = rule_for(denied);
     changed.verbs = match (changed.action, Verb::of_request(&denied.verb), denied.protocol) {
         (Action::Allow, Some(verb), CallProtocol::Http) => changed.verbs.and(verb),
@@ -176,6 +202,16 @@ fn change_rule(denied: &Denied, policy: usize, rule: usize) -> Option<Fix> {
     );
     push_rule(&mut says, &changed, denied.protocol);
     Some(Fix { says, spec })
+}
+
+/// The specification with one policy only: that of the caller. It decides this caller's calls just as the
+/// whole does, and trying out a change costs what the caller's own rules are, however many others there are.
+fn of_one(denied: &Denied, policy: Option<usize>) -> AccessControlSpec {
+    AccessControlSpec {
+        name: denied.spec.name.clone(),
+        default_action: Some(denied.spec.default_action()),
+        policies: policy.and_then(|index| denied.spec.policies.get(index)).cloned().into_iter().collect(),
+    }
 }
 
 fn rule_of(spec: &AccessControlSpec, policy: usize, rule: usize) -> Option<&OperationSpec> {
