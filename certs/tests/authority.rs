@@ -149,6 +149,13 @@ fn a_lifetime_is_clamped_and_begins_a_little_back() {
 }
 
 #[test]
+fn a_short_certificate_is_not_half_over_when_it_is_made() {
+    let short = SignerConfig { lifetime: Duration::from_secs(60), ..config() };
+    let svid = Signer::create(short, at(NOW)).unwrap().own_svid(at(NOW + DAY)).unwrap();
+    assert_eq!((svid.not_before().as_secs(), svid.not_after().as_secs()), (NOW + DAY - 30, NOW + DAY + 60));
+}
+
+#[test]
 fn an_authority_is_kept_in_private_files_and_opened_again() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("ca");

@@ -55,7 +55,7 @@ pub struct SignerConfig {
     /// Lifetime of a leaf; default 24 h, at most 7 days and never past the issuer's.
     pub lifetime: Duration,
     /// How far back a leaf's validity begins, for clocks that differ; default 15 min,
-    /// at most 1 h.
+    /// at most 1 h and half the lifetime.
     pub skew: Duration,
 }
 
@@ -204,7 +204,9 @@ impl Signer {
 
     fn leaf_validity(&self, now: UnixTime) -> (u64, u64) {
         let lifetime = self.config.lifetime.min(SignerConfig::MAX_LIFETIME);
-        let skew = self.config.skew.min(SignerConfig::MAX_SKEW);
+        // Stock sidecars renew half-way through the whole validity: with a skew longer than the lifetime that moment
+        // is past at birth, and they ask again without end.
+        let skew = self.config.skew.min(SignerConfig::MAX_SKEW).min(lifetime / 2);
         let from = now.as_secs().saturating_sub(skew.as_secs());
         let until = now.as_secs().saturating_add(lifetime.as_secs());
         (from.max(self.not_before.as_secs()), until.min(self.not_after.as_secs()))
