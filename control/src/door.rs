@@ -210,6 +210,7 @@ async fn lifetime(longest: Option<Duration>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn only_processes_of_our_own_user_are_let_in() {
@@ -222,5 +223,81 @@ mod tests {
     async fn the_kernel_says_who_is_at_the_other_end() {
         let (_ours, theirs) = UnixStream::pair().unwrap();
         assert!(same_user(&theirs).is_ok());
+    }
+
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Answer for Silent {
+        async fn answer(&self, _: Request<Incoming>) -> Response<tonic::body::Body> {
+            std::future::pending().await
+        }
+    }
+
+    const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// Says hello in HTTP/2 and waits for the first byte of the answer.
+    async fn greeted(stream: &mut UnixStream) {
+        stream.write_all(HELLO).await.unwrap();
+        stream.read_u8().await.unwrap();
+    }
+
+    async fn closed(stream: &mut (impl AsyncRead + Unpin)) {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut rest));
+        let _ = end.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn past_the_bound_a_connection_waits_until_another_one_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let limits = DoorLimits { connections: 2, ..DoorLimits::UNIX };
+        let (_drain, draining) = watch::channel(false);
+        let door = tokio::spawn(serve(Entrance::Unix(listener), Silent, limits, draining));
+        let connect = async || UnixStream::connect(&path).await.unwrap();
+        let (mut first, mut second, mut third) = (connect().await, connect().await, connect().await);
+        greeted(&mut first).await;
+        greeted(&mut second).await;
+        let waiting = tokio::time::timeout(Duration::from_millis(100), greeted(&mut third));
+        assert!(waiting.await.is_err());
+        drop(first);
+        third.read_u8().await.unwrap();
+        door.abort();
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_lifetime_and_with_the_drain() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        let (lifetime, drain) = (Some(Duration::from_millis(50)), Duration::from_millis(50));
+        let limits = DoorLimits { lifetime, drain, ..DoorLimits::UNIX };
+        let (drain, draining) = watch::channel(false);
+        let door = tokio::spawn(serve(Entrance::Unix(listener), Silent, limits, draining));
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        greeted(&mut stream).await;
+        closed(&mut stream).await;
+        drain.send_replace(true);
+        door.await.unwrap();
+        assert!(UnixStream::connect(&path).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_in_the_handshake_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clock = outrigger_certs::system_clock();
+        let domain = outrigger_identity::TrustDomain::parse("localhost").unwrap();
+        let config = outrigger_certs::ca::signer::SignerConfig::new(domain, "default");
+        let now = outrigger_certs::unix_now(&clock);
+        let signer = outrigger_certs::ca::signer::Signer::create(config, now).unwrap();
+        let certificate = Arc::new(ServerCertificate::new(Arc::new(signer), clock));
+        let limits = DoorLimits { handshake: Duration::from_millis(50), ..DoorLimits::TLS };
+        let (_drain, draining) = watch::channel(false);
+        let door = tokio::spawn(serve(Entrance::Tls(listener, certificate), Silent, limits, draining));
+        closed(&mut tokio::net::TcpStream::connect(address).await.unwrap()).await;
+        door.abort();
     }
 }

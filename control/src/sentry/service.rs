@@ -38,13 +38,13 @@ impl SentryService {
         Self { signer, domains, proof, clock, rate }
     }
 
-    fn sign(&self, request: &SignCertificateRequest) -> Result<SignCertificateResponse, Status> {
+    fn sign(&self, request: &SignCertificateRequest, now: Instant) -> Result<SignCertificateResponse, Status> {
         let id = facts::identity(request, &self.proof, &self.domains).map_err(|refusal| {
             tracing::info!(app = shown(&request.id), namespace = shown(&request.namespace), reason = %refusal, "refused a certificate");
             refusal.status()
         })?;
         // Behind the proof: who has none cannot use up what the others need.
-        if !self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+        if !self.rate.lock().unwrap_or_else(PoisonError::into_inner).take(now) {
             tracing::warn!(%id, "too many certificates are asked for");
             return Err(Status::resource_exhausted("too many certificates are asked for; try again in a second"));
         }
@@ -81,7 +81,7 @@ impl Ca for SentryService {
         &self,
         request: Request<SignCertificateRequest>,
     ) -> Result<Response<SignCertificateResponse>, Status> {
-        self.sign(request.get_ref()).map(Response::new)
+        self.sign(request.get_ref(), Instant::now()).map(Response::new)
     }
 }
 
@@ -106,4 +106,67 @@ fn failed(id: &SpiffeId, error: &SignerError) -> Status {
 /// A name as it may stand in a log: short, and nothing that steers a terminal.
 fn shown(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_default).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::join_token::JoinToken;
+    use outrigger_certs::ca::signer::SignerConfig;
+    use outrigger_certs::{CertificateRequest, Key, KeyAlgorithm, system_clock};
+    use outrigger_identity::{AppId, TrustDomain};
+
+    fn service(proof: Proof) -> SentryService {
+        let domain = |name| TrustDomain::parse(name).unwrap();
+        let clock = system_clock();
+        let signer = Signer::create(SignerConfig::new(domain("localhost"), "default"), unix_now(&clock)).unwrap();
+        SentryService::new(Arc::new(signer), Domains { apps: domain("public") }, proof, clock)
+    }
+
+    fn request() -> SignCertificateRequest {
+        let key = Key::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let app = AppId::new("default", "orders").unwrap();
+        SignCertificateRequest {
+            id: app.app_id().to_owned(),
+            namespace: app.namespace().to_owned(),
+            certificate_signing_request: CertificateRequest::new(app, None, &key).unwrap().pem.into_bytes(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn the_answer_is_the_chain_the_roots_and_the_end_of_validity() {
+        let service = service(Proof::SameUser);
+        let answer = service.sign(&request(), Instant::now()).unwrap();
+        let chain = pem::parse_many(&answer.workload_certificate).unwrap();
+        assert_eq!(chain.len(), 2);
+        let (_, leaf) = X509Certificate::from_der(chain.first().unwrap().contents()).unwrap();
+        assert_eq!(leaf.validity().not_after.timestamp(), answer.valid_until.unwrap().seconds);
+        assert_eq!(answer.trust_chain_certificates, [service.signer.roots_pem().as_bytes()]);
+    }
+
+    #[test]
+    fn past_the_rate_a_certificate_is_refused_and_a_moment_later_given() {
+        let service = service(Proof::SameUser);
+        let (request, now) = (request(), Instant::now());
+        for _ in 0..BURST {
+            service.sign(&request, now).unwrap();
+        }
+        let refused = service.sign(&request, now).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
+        service.sign(&request, now + EACH).unwrap();
+    }
+
+    #[test]
+    fn who_has_no_token_cannot_use_up_the_rate() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = JoinToken::load_or_create(&dir.path().join("join-token")).unwrap();
+        let service = service(Proof::Token(token.clone()));
+        let (request, now) = (request(), Instant::now());
+        for _ in 0..=BURST {
+            let refused = service.sign(&request, now).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+        }
+        service.sign(&SignCertificateRequest { token: token.text().to_owned(), ..request }, now).unwrap();
+    }
 }
