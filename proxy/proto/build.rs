@@ -1,7 +1,8 @@
 //! Compiles `protos/` with protox, so that no `protoc` is needed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 2] = [
+    const FILES: [&str; 3] = [
+        "dapr/proto/runtime/v1/dapr.proto",
         "dapr/proto/sentry/v1/sentry.proto",
         "outrigger/registry/v1/registry.proto",
     ];

@@ -12,6 +12,11 @@
     reason = "generated code"
 )]
 
+/// `dapr.proto.runtime.v1`: what the sidecar itself serves to apps.
+pub mod runtime {
+    tonic::include_proto!("dapr.proto.runtime.v1");
+}
+
 /// `dapr.proto.sentry.v1`: the certificate authority.
 pub mod sentry {
     tonic::include_proto!("dapr.proto.sentry.v1");

@@ -111,6 +111,8 @@ limits! {
     metadata_entries: 128, "entries";
     /// One value put into the sidecar's metadata.
     metadata_value_bytes: 65_536, "bytes";
+    /// One message of the sidecar's own gRPC API, either way; such messages are held whole.
+    message_bytes: 4_194_304, "bytes";
 }
 
 impl Limits {
