@@ -217,8 +217,10 @@ fn decimal(f: &mut fmt::Formatter<'_>, nanos: u64, unit: u64, name: &str) -> fmt
 mod tests {
     use super::*;
 
+    type Answer = Result<(i64, &'static str), &'static str>;
+
     // What Go 1.26 answered for each text: nanoseconds and the text it prints, or the kind of its error.
-    const GO: &[(&str, Result<(i64, &str), &str>)] = &[
+    const GO: &[(&str, Answer)] = &[
         ("0", Ok((0, "0s"))),
         ("-0", Ok((0, "0s"))),
         ("+0", Ok((0, "0s"))),

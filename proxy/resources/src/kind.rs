@@ -127,3 +127,68 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Scope<'_> = Scope { app_id: "orders", namespace: Some("shop") };
+
+    fn check(text: &str) -> Result<Vec<String>, Vec<String>> {
+        match check_resources(&[Source::new("r.yaml", text)], OURS) {
+            Ok(loaded) => Ok(loaded.warnings.iter().map(ToString::to_string).collect()),
+            Err(mistakes) => Err(mistakes.kept().iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    #[test]
+    fn every_resource_for_this_app_is_refused_each_by_name_and_line() {
+        let told = check(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: statestore\n---\n# nothing\n---\n\
+             apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: sub}\nscopes: [cart, orders]\n",
+        );
+
+        assert_eq!(
+            told.unwrap_err(),
+            [
+                "r.yaml:1: resources of kind `Component` (dapr.io/v1alpha1) named `statestore` are not supported yet, see docs/not-supported.md; remove this one",
+                "r.yaml:8: resources of kind `Subscription` (dapr.io/v2alpha1) named `sub` are not supported yet, see docs/not-supported.md; remove this one",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_for_other_apps_is_left_alone() {
+        for rest in ["scopes: [cart]\n", "", "metadata: {namespace: other}\n"] {
+            let text = format!("apiVersion: dapr.io/v1alpha1\nkind: Component\n{rest}");
+            assert_eq!(check(&text).is_ok(), !rest.is_empty(), "{rest}");
+        }
+        assert!(check("apiVersion: dapr.io/v1alpha1\nkind: Component\nscopes: []\n").is_err());
+        assert!(check("apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata: {namespace: shop}\n").is_err());
+    }
+
+    #[test]
+    fn configurations_and_resources_of_others_are_warned_of() {
+        let warned = check(
+            "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata: {name: c}\n---\napiVersion: apps/v1\nkind: Deployment\n",
+        );
+
+        assert_eq!(
+            warned.unwrap(),
+            [
+                "r.yaml:1: `Configuration` (dapr.io/v1alpha1) named `c` is not read from here; give its file to --config",
+                "r.yaml:5: `Deployment` (apps/v1) named `` is no resource of ours and is left alone",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_resource_is_refused() {
+        assert_eq!(
+            check("- a\n---\nmetadata: {name: x}\n---\na: [").unwrap_err().len(),
+            4,
+            "a list; no apiVersion; no kind; no end"
+        );
+        assert_eq!(check("").unwrap(), Vec::<String>::new());
+    }
+}

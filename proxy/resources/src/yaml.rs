@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Tag, options};
+use serde_saphyr::granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Tag, options};
 
 /// Deepest nesting.
 const MAX_DEPTH: usize = 64;
+const TOO_DEEP: &str = "lists and maps are nested more than 64 deep";
 /// Most nodes of a file, those that aliases stand for included.
 const MAX_NODES: usize = 100_000;
 
@@ -55,21 +56,27 @@ pub(crate) struct SyntaxError {
 /// The documents of a file that hold anything. Those before a mistake are given together with it.
 pub(crate) fn documents(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let mut builder = Builder::default();
-    // The parser's own limits lie above ours, whose message says more.
-    let options = options! { flow_nesting_limit: 2 * MAX_DEPTH, block_nesting_limit: 2 * MAX_DEPTH };
+    let options = options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     for item in Parser::new_from_str_with_options(text, options) {
         let error = match item {
             Ok((event, span)) => {
                 let line = span.start.line();
                 builder.take(event, line).err().map(|reason| SyntaxError { line, reason })
             }
-            Err(error) => Some(SyntaxError { line: error.marker().line(), reason: error.info() }),
+            Err(error) => Some(SyntaxError { line: error.marker().line(), reason: reason(&error) }),
         };
         if error.is_some() {
             return (builder.documents, error);
         }
     }
     (builder.documents, None)
+}
+
+fn reason(error: &ScanError) -> String {
+    match error.kind() {
+        ErrorKind::RecursionLimitExceeded => TOO_DEEP.to_owned(),
+        _ => error.info(),
+    }
 }
 
 #[derive(Default)]
@@ -159,7 +166,7 @@ impl Builder {
     fn open(&mut self, open: Open) -> Result<(), String> {
         self.count(1)?;
         if self.open.len() >= MAX_DEPTH {
-            return Err(format!("lists and maps are nested more than {MAX_DEPTH} deep"));
+            return Err(TOO_DEEP.to_owned());
         }
         self.open.push(open);
         Ok(())
