@@ -1,0 +1,12 @@
+//! The commands of `outrigger`, one a file.
+
+pub(crate) mod cli;
+pub(crate) mod control;
+pub(crate) mod invoke;
+pub(crate) mod list;
+pub(crate) mod quickstart;
+mod registered;
+pub(crate) mod run;
+pub(crate) mod sidecar;
+pub(crate) mod stop;
+pub(crate) mod version;
