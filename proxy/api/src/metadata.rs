@@ -1,10 +1,12 @@
 //! What the sidecar says of itself: `GET /v1.0/metadata`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use outrigger_blocks::app::AppProtocol;
+use outrigger_proto::runtime::actor_runtime::ActorRuntimeStatus;
+use outrigger_proto::runtime::{ActorRuntime, AppConnectionProperties, GetMetadataResponse};
 use outrigger_wire::{Failure, Limits};
 use serde_json::{Map, Value, json};
 
@@ -77,6 +79,31 @@ impl Metadata {
         metadata.insert("appConnectionProperties".into(), self.connection());
         metadata.insert("actorRuntime".into(), json!({ "runtimeStatus": "DISABLED", "hostReady": false }));
         Value::Object(metadata).to_string().into()
+    }
+
+    /// The same as a message.
+    pub(crate) fn message(&self) -> GetMetadataResponse {
+        let mut extended: HashMap<_, _> = {
+            let extended = self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+            extended.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        extended.insert("daprRuntimeVersion".into(), self.version.clone());
+        GetMetadataResponse {
+            id: self.app_id.clone(),
+            extended_metadata: extended,
+            app_connection_properties: Some(AppConnectionProperties {
+                port: self.app.port.map_or(0, i32::from),
+                protocol: self.app.protocol.as_str().to_owned(),
+                channel_address: self.app.channel_address.clone(),
+                max_concurrency: i32::try_from(self.app.max_concurrency).unwrap_or(i32::MAX),
+            }),
+            runtime_version: self.version.clone(),
+            enabled_features: self.features.clone(),
+            actor_runtime: Some(ActorRuntime {
+                runtime_status: ActorRuntimeStatus::Disabled.into(),
+                host_ready: false,
+            }),
+        }
     }
 
     fn connection(&self) -> Value {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, Method, Response, StatusCode};
 use outrigger_telemetry::metrics::{Counter, Family, Histogram, LATENCY_MS, Registry, SIZE_BYTES};
-use outrigger_wire::{Body, Failure, OnEnd};
+use outrigger_wire::{Body, Cause, Failure, OnEnd};
 use tokio::time::Instant;
 
 use crate::grpc::status;
@@ -85,6 +85,13 @@ impl Metrics {
     /// Counts a bound of the limits that was met.
     pub(crate) fn limit_exceeded(&self, name: &'static str) {
         self.limits.with(&[name]).inc();
+    }
+
+    /// Counts the bound that a failure of ours names, if it names one.
+    pub(crate) fn count_limit(&self, failure: &Failure) {
+        if let Cause::Limit { name, .. } = failure.cause() {
+            self.limit_exceeded(name);
+        }
     }
 
     fn http(&self, endpoint: &'static str, verb: &'static str, status: StatusCode) -> HttpSeries {

@@ -119,6 +119,25 @@ fn row(problem: Problem<'_>, manner: Manner) -> (&'static str, StatusCode, u32) 
     }
 }
 
+/// The gRPC code that an app's HTTP status becomes where an HTTP answer is told over
+/// gRPC, as the stock runtime has it; 0 (OK) for 2xx.
+pub fn grpc_code(status: StatusCode) -> u32 {
+    match status.as_u16() {
+        200..=299 => 0,
+        408 => 1,
+        504 => 4,
+        404 => 5,
+        409 => 6,
+        403 => 7,
+        429 => 8,
+        501 => 12,
+        400 => 13,
+        503 => 14,
+        401 => 16,
+        _ => 2,
+    }
+}
+
 fn message(problem: Problem<'_>) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.

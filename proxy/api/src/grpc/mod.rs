@@ -1,9 +1,12 @@
-//! The gRPC API: transparent proxying of every call that names an app in its metadata.
+//! The gRPC API: transparent proxying of every call that names an app in its metadata,
+//! and the methods that the sidecar serves itself ([`runtime`]).
 //!
-//! It works on HTTP/2 messages as bytes: no message is decoded, so unary calls and all
-//! kinds of streams are one thing.
+//! Proxying works on HTTP/2 messages as bytes: no message is decoded, so unary calls and
+//! all kinds of streams are one thing.
 
 mod ending;
+mod http_message;
+mod runtime;
 pub(crate) mod status;
 mod timeout;
 
@@ -17,21 +20,30 @@ use outrigger_blocks::invoke::{Invocation, Invoke};
 use outrigger_mesh::http::server::{Connection, Service};
 use outrigger_policy::access::CallProtocol;
 use outrigger_telemetry::trace::{self, SpanKind, Tracer};
-use outrigger_wire::{Body, Cause, Failure, header};
+use outrigger_wire::{Body, Cause, Failure, Limits, header};
+use tokio::sync::Notify;
 
+use crate::metadata::Metadata;
 use crate::metrics::{GrpcCall, Metrics};
 use crate::token::{ApiToken, Rejected};
 use ending::{Deadline, Ending};
+use runtime::Runtime;
 
-/// Services of the stock runtime that this build does not have; an app cannot be called by their names.
-const UNIMPLEMENTED: [&str; 2] = ["/dapr.proto.runtime.v1.Dapr/", "/TaskHubSidecarService/"];
+/// Services of the stock runtime; an app cannot be called by their names.
+const OWN: [&str; 2] = [runtime::SERVICE, "/TaskHubSidecarService/"];
 
 /// What the gRPC API is made of.
 pub struct Config {
     /// The token that callers must show; `None` asks for none.
     pub token: Option<ApiToken>,
+    /// The bounds of the data path.
+    pub limits: Arc<Limits>,
     /// The way out to other apps.
     pub invoke: Arc<Invoke>,
+    /// What the sidecar says of itself.
+    pub metadata: Arc<Metadata>,
+    /// Notified once by `Shutdown`.
+    pub shutdown: Arc<Notify>,
     /// Spans of API calls.
     pub tracer: Tracer,
     /// Metrics of API calls.
@@ -39,17 +51,32 @@ pub struct Config {
 }
 
 /// The gRPC API as a service for [`serve`](outrigger_mesh::http::server::serve).
-pub struct GrpcApi(Config);
+pub struct GrpcApi {
+    token: Option<ApiToken>,
+    invoke: Arc<Invoke>,
+    tracer: Tracer,
+    metrics: Arc<Metrics>,
+    runtime: Runtime,
+}
 
 impl GrpcApi {
     /// The API.
-    pub const fn new(config: Config) -> Self {
-        Self(config)
+    pub fn new(config: Config) -> Self {
+        let Config { token, limits, invoke, metadata, shutdown, tracer, metrics } = config;
+        let parts = runtime::Parts {
+            invoke: Arc::clone(&invoke),
+            metadata,
+            shutdown,
+            limits,
+            tracer: tracer.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        Self { token, invoke, tracer, metrics, runtime: Runtime::new(parts) }
     }
 
     /// Whether the call may be looked at: token, baggage.
-    fn admit(&self, head: &mut Parts) -> Result<(), Failure> {
-        if let Some(token) = &self.0.token {
+    fn admit(&self, head: &Parts) -> Result<(), Failure> {
+        if let Some(token) = &self.token {
             token.check(&head.headers).map_err(unauthenticated)?;
         }
         if head.headers.contains_key(trace::BAGGAGE) {
@@ -58,36 +85,46 @@ impl GrpcApi {
         Ok(())
     }
 
-    async fn proxy(&self, mut head: Parts, body: Body) -> Result<Response<Body>, Failure> {
-        self.admit(&mut head)?;
-        let timeout = timeout::read(&head.headers)?;
-        let deadline = timeout.and_then(Deadline::new);
+    /// The answer of an app or our own, within the caller's deadline.
+    async fn answer(&self, mut head: Parts, body: Body) -> Result<Response<Body>, Failure> {
+        self.admit(&head)?;
+        let deadline = timeout::read(&head.headers)?.and_then(Deadline::new);
         if let Some(deadline) = deadline {
             timeout::write(&mut head.headers, deadline.left());
         }
+        let answering = async {
+            if Runtime::has(head.uri.path()) {
+                return Ok(self.runtime.call(Request::from_parts(head, body)).await);
+            }
+            self.proxy(head, body, deadline).await
+        };
+        let answer = match deadline {
+            None => answering.await?,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline.at, answering).await.map_err(|_| deadline.passed())??
+            }
+        };
+        Ok(answer.map(|body| Ending::body(body, deadline)))
+    }
+
+    async fn proxy(&self, head: Parts, body: Body, deadline: Option<Deadline>) -> Result<Response<Body>, Failure> {
         let path = head.uri.clone();
         let target = target(path.path(), &head.headers)?;
         let target = target.to_str().map_err(|_| Failure::bad_input("dapr-app-id", &target, "visible ASCII"))?;
 
-        let trace = self.0.tracer.receive_grpc(&head.headers);
-        let mut span = self.0.tracer.start_with(&trace, SpanKind::Client, || path.path().to_owned().into());
+        let trace = self.tracer.receive_grpc(&head.headers);
+        let mut span = self.tracer.start_with(&trace, SpanKind::Client, || path.path().to_owned().into());
         let protocol = CallProtocol::Grpc;
         let invocation =
             Invocation { target, protocol, path: path.path(), deadline: deadline.map(|deadline| deadline.at), trace };
-        let call = self.0.invoke.call(invocation, Request::from_parts(head, body));
-        let answer = match deadline {
-            None => call.await,
-            Some(deadline) => {
-                tokio::time::timeout_at(deadline.at, call).await.unwrap_or_else(|_| Err(deadline.passed()))
-            }
-        };
+        let answer = self.invoke.call(invocation, Request::from_parts(head, body)).await;
         if let Some(span) = &mut span {
             match &answer {
                 Ok(response) => span.grpc_status(status::read(response.headers()).unwrap_or(0), ""),
                 Err(failure) => span.grpc_status(failure.grpc(), failure.to_string()),
             }
         }
-        Ok(answer?.map(|body| Ending::body(body, deadline)))
+        answer
     }
 }
 
@@ -96,9 +133,9 @@ impl Service for GrpcApi {
         if let Some(refused) = not_grpc(&request) {
             return refused;
         }
-        let metered = GrpcCall::begin(&self.0.metrics, request.uri().path());
+        let metered = GrpcCall::begin(&self.metrics, request.uri().path());
         let (head, body) = request.into_parts();
-        let answer = self.proxy(head, body).await;
+        let answer = self.answer(head, body).await;
         metered.follow(answer.unwrap_or_else(|failure| failed(&failure)))
     }
 
@@ -107,7 +144,7 @@ impl Service for GrpcApi {
     }
 
     fn limit_exceeded(&self, name: &'static str) {
-        self.0.metrics.limit_exceeded(name);
+        self.metrics.limit_exceeded(name);
     }
 }
 
@@ -117,8 +154,8 @@ fn failed(failure: &Failure) -> Response<Body> {
 
 /// The app that a call names: `dapr-callee-app-id` first, as the stock runtime.
 fn target(path: &str, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
-    if let Some(service) = UNIMPLEMENTED.into_iter().find(|service| path.starts_with(service)) {
-        return Err(Cause::Unsupported { what: format!("the gRPC service {}", service.trim_matches('/')) }.into());
+    if OWN.into_iter().any(|service| path.starts_with(service)) {
+        return Err(runtime::unimplemented(path));
     }
     let named = headers.get(header::CALLEE_APP_ID).or_else(|| headers.get(header::APP_ID));
     named.cloned().ok_or_else(|| {

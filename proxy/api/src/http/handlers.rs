@@ -59,9 +59,7 @@ impl HttpApi {
         match kept {
             Ok(()) => respond::empty(),
             Err(failure) => {
-                if let Cause::Limit { name, .. } = failure.cause() {
-                    self.0.metrics.limit_exceeded(name);
-                }
+                self.0.metrics.count_limit(&failure);
                 self.failed(Problem::Request { failure: &failure })
             }
         }

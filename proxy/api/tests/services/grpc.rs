@@ -7,7 +7,13 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
 use outrigger_blocks::app::AppProtocol;
+use outrigger_proto::runtime::http_extension::Verb;
+use outrigger_proto::runtime::{
+    GetMetadataRequest, GetMetadataResponse, HttpExtension, InvokeRequest, InvokeResponse, InvokeServiceRequest,
+    SetMetadataRequest, ShutdownRequest,
+};
 use outrigger_wire::{Body, Failure};
+use prost::Message;
 use tokio::time::{Instant, timeout};
 
 use crate::sidecar::{Settings, Sidecar, whole};
@@ -152,6 +158,84 @@ async fn what_cannot_be_proxied_says_what_to_do() {
         assert!(message.contains(words), "{message}");
     }
     assert!(sidecar.app.is_untouched());
+}
+
+/// Calls a method of the sidecar itself.
+async fn own<M: Message + Default>(
+    sidecar: &Sidecar,
+    method: &str,
+    message: &impl Message,
+    metadata: &[(&str, &str)],
+) -> (HeaderMap, HeaderMap, M) {
+    let mut framed = vec![0];
+    framed.extend_from_slice(&u32::try_from(message.encoded_len()).unwrap().to_be_bytes());
+    message.encode(&mut framed).unwrap();
+    let request = call(&format!("/dapr.proto.runtime.v1.Dapr/{method}"), metadata).map(|_| Body::full(framed));
+    let response = sidecar.grpc_client().send(request).await.unwrap();
+    let headers = response.headers().clone();
+    let (data, trailers) = ended(response).await;
+    (headers, trailers, M::decode(data.get(5..).unwrap_or_default()).unwrap())
+}
+
+fn invocation(id: &str, method: &str) -> InvokeServiceRequest {
+    let data = Some(prost_types::Any { type_url: String::new(), value: b"hello".to_vec() });
+    let http_extension = Some(HttpExtension { verb: Verb::Post.into(), querystring: "a=1".into() });
+    let message = InvokeRequest { method: method.into(), data, content_type: "text/plain".into(), http_extension };
+    InvokeServiceRequest { id: id.into(), message: Some(message) }
+}
+
+#[tokio::test]
+async fn an_http_app_is_invoked_by_message_as_the_sdks_do() {
+    let sidecar = Sidecar::start(Settings::default()).await;
+    let metadata = [("x-shop", "1"), ("dapr-caller-app-id", "admin")];
+    let (headers, trailers, answer): (_, _, InvokeResponse) =
+        own(&sidecar, "InvokeService", &invocation("orders", "echo"), &metadata).await;
+    assert_eq!(
+        (&trailers["grpc-status"], &headers["dapr-http-status"]),
+        (&"0".parse().unwrap(), &"200".parse().unwrap())
+    );
+    assert_eq!(answer.data.unwrap().value, b"hello");
+    let asked = sidecar.app.last();
+    assert_eq!((asked.method.as_str(), asked.uri.to_string().as_str()), ("POST", "/echo?a=1"));
+    for (name, value) in [("content-type", "text/plain"), ("x-shop", "1"), ("dapr-caller-app-id", "orders")] {
+        assert_eq!(asked.headers.get_all(name).iter().collect::<Vec<_>>(), [value], "{name}");
+    }
+
+    let (headers, ..): (_, _, InvokeResponse) =
+        own(&sidecar, "InvokeService", &invocation("orders", "teapot"), &[]).await;
+    assert_eq!(
+        (&headers["grpc-status"], &headers["dapr-http-status"]),
+        (&"2".parse().unwrap(), &"418".parse().unwrap())
+    );
+    let (headers, ..): (_, _, InvokeResponse) = own(&sidecar, "InvokeService", &invocation("nobody", "x"), &[]).await;
+    let message = headers["grpc-message"].to_str().unwrap().replace("%20", " ");
+    assert!(message.starts_with("failed to invoke, id: nobody, err: cannot resolve"), "{message}");
+}
+
+#[tokio::test]
+async fn an_invocation_by_message_keeps_to_its_deadline() {
+    let sidecar = Sidecar::start(Settings::default()).await;
+    let (headers, ..): (_, _, InvokeResponse) =
+        own(&sidecar, "InvokeService", &invocation("orders", "hang"), &[("grpc-timeout", "100m")]).await;
+    assert_eq!(headers["grpc-status"], "4");
+}
+
+#[tokio::test]
+async fn the_sidecar_tells_and_keeps_metadata_and_ends_when_told() {
+    let sidecar = Sidecar::start(Settings::default()).await;
+    let set = SetMetadataRequest { key: "appPID".into(), value: "17".into() };
+    let (_, trailers, ()) = own(&sidecar, "SetMetadata", &set, &[]).await;
+    assert_eq!(trailers["grpc-status"], "0");
+    let (_, _, told): (_, _, GetMetadataResponse) = own(&sidecar, "GetMetadata", &GetMetadataRequest {}, &[]).await;
+    assert_eq!((told.id.as_str(), told.extended_metadata["appPID"].as_str()), ("orders", "17"));
+    let long = SetMetadataRequest { key: "a".into(), value: "x".repeat(65_537) };
+    let (headers, _, ()) = own(&sidecar, "SetMetadata", &long, &[]).await;
+    assert_eq!(headers["grpc-status"], "8");
+
+    let shut_down = sidecar.shutdown.notified();
+    let (_, trailers, ()) = own(&sidecar, "Shutdown", &ShutdownRequest {}, &[]).await;
+    assert_eq!(trailers["grpc-status"], "0");
+    timeout(Duration::from_secs(5), shut_down).await.unwrap();
 }
 
 #[tokio::test]

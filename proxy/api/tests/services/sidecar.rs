@@ -115,6 +115,7 @@ impl Sidecar {
             tracer: tracer.clone(),
         });
         let invoke = Arc::new(Invoke::new(invoke::Config { app: this, rules: settings.rules }, outbound));
+        let shutdown = Arc::new(Notify::new());
         let metrics = Arc::new(Metrics::new(&registry, "orders"));
         let connection = AppConnection {
             port: Some(app_port),
@@ -122,21 +123,30 @@ impl Sidecar {
             channel_address: "127.0.0.1".into(),
             max_concurrency: 0,
         };
-        let (readiness, shutdown) = (Arc::new(Readiness::new()), Arc::new(Notify::new()));
+        let metadata = Arc::new(Metadata::new("orders", "1.18.3", Vec::new(), connection));
+        let readiness = Arc::new(Readiness::new());
         let http = HttpApi::new(http::Config {
             token: settings.token.and_then(ApiToken::new),
             browser: Browser::Guarded,
             manner: settings.manner,
             limits: Arc::clone(&limits),
             invoke: Arc::clone(&invoke),
-            metadata: Arc::new(Metadata::new("orders", "1.18.3", Vec::new(), connection)),
+            metadata: Arc::clone(&metadata),
             readiness: Arc::clone(&readiness),
             shutdown: Arc::clone(&shutdown),
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         });
         let token = settings.token.and_then(ApiToken::new);
-        let grpc = GrpcApi::new(grpc::Config { token, invoke, tracer, metrics });
+        let grpc = GrpcApi::new(grpc::Config {
+            token,
+            limits: Arc::clone(&limits),
+            invoke,
+            metadata,
+            shutdown: Arc::clone(&shutdown),
+            tracer,
+            metrics,
+        });
         let (http_listener, grpc_listener) = (listen(), listen());
         let (http_address, grpc_address) = (http_listener.local_addr(), grpc_listener.local_addr());
         running.spawn(serve(http_listener, Arc::new(http), Arc::clone(&limits), watch.clone()));
