@@ -236,7 +236,7 @@ impl Messages {
     }
 }
 
-/// A gRPC client on one HTTP/2 connection. Needs the runtime it was made on.
+/// A gRPC client on one HTTP/2 connection, which a thread of its own drives: a test may block meanwhile.
 pub struct GrpcClient {
     sender: h2::client::SendRequest<Bytes>,
     address: SocketAddr,
@@ -245,11 +245,19 @@ pub struct GrpcClient {
 impl GrpcClient {
     /// Connects, or panics.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap_or_else(|err| panic!("connect to {address}: {err}"));
-        let (sender, connection) = h2::client::handshake(stream).await.expect("an HTTP/2 handshake");
-        tokio::spawn(async move {
-            connection.await.ok();
+        let (connected, connection) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let stream =
+                    TcpStream::connect(address).await.unwrap_or_else(|err| panic!("connect to {address}: {err}"));
+                let (sender, connection) = h2::client::handshake(stream).await.expect("an HTTP/2 handshake");
+                // A test that is over wants no client.
+                connected.send(sender).ok();
+                connection.await.ok();
+            });
         });
+        let sender = connection.await.unwrap_or_else(|_| panic!("no HTTP/2 connection to {address}"));
         Self { sender, address }
     }
 
