@@ -107,12 +107,6 @@ impl Breaker {
         Self { policy, phase: Phase::closed(), epoch: 0, open_for: policy.open }
     }
 
-    /// The policy it was made with.
-    #[must_use]
-    pub fn policy(&self) -> BreakerPolicy {
-        self.policy
-    }
-
     /// What it is doing, as of the last call or result.
     #[must_use]
     pub fn state(&self) -> State {

@@ -217,6 +217,23 @@ fn grpc_methods_are_compared_letter_by_letter() {
 }
 
 #[test]
+fn a_caller_that_says_grpc_gains_nothing_at_an_app_that_takes_both() {
+    let names_verbs = || mine(Deny, vec![operation("/stock", &["GET"], Allow)]);
+    assert_eq!(decide(&names_verbs(), ME, Grpc, "POST", "/stock").action, Allow, "for a gRPC app verbs do not count");
+    let h2c = names_verbs().decided_as(Http);
+    assert_eq!(decide(&h2c, ME, Grpc, "POST", "/stock").action, Deny);
+    assert_eq!(decide(&h2c, ME, Http, "POST", "/stock").action, Deny);
+    assert_eq!(decide(&h2c, ME, Grpc, "GET", "/stock").action, Allow);
+
+    let h2c = secret().decided_as(Http);
+    for protocol in [Http, Grpc] {
+        assert_eq!(decide(&h2c, ME, protocol, "POST", "/ADMIN").action, Deny);
+    }
+    let grpc = mine(Allow, vec![operation("/pkg.Svc/Drop", &[], Deny)]).decided_as(Grpc);
+    assert_eq!(decide(&grpc, ME, Http, "POST", "/pkg.Svc/Drop").action, Deny, "nor does one that does not say it");
+}
+
+#[test]
 fn only_the_exact_identity_is_the_caller_that_a_policy_names() {
     for from in [
         "spiffe://public/ns/default/me2",

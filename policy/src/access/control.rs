@@ -14,6 +14,8 @@ use crate::access::verb::{Verb, Verbs};
 pub struct AccessControl {
     rules: Option<Rules>,
     off: Arc<str>,
+    // How every call is decided, whatever it says of itself.
+    decided_as: Option<CallProtocol>,
 }
 
 /// One call, as far as the decision needs it.
@@ -21,7 +23,7 @@ pub struct AccessControl {
 pub struct AccessRequest<'a> {
     /// The caller's proven identity; `None` when it proved none.
     pub caller: Option<&'a SpiffeId>,
-    /// The protocol the call arrived in.
+    /// The protocol the call arrived in; see [`AccessControl::decided_as`].
     pub protocol: CallProtocol,
     /// HTTP method of the request; not looked at for gRPC.
     pub verb: &'a str,
@@ -71,13 +73,22 @@ impl AccessControl {
     /// No access control at all: every call is allowed, by the policy named `none`.
     #[must_use]
     pub fn allow_all() -> Self {
-        Self { rules: None, off: Arc::from("none") }
+        Self { rules: None, off: Arc::from("none"), decided_as: None }
     }
 
     /// Compiles a specification.
     #[must_use]
     pub fn new(spec: AccessControlSpec) -> Self {
-        Self { rules: Some(Rules::new(Arc::new(spec))), off: Arc::from("none") }
+        Self { rules: Some(Rules::new(Arc::new(spec))), off: Arc::from("none"), decided_as: None }
+    }
+
+    /// Decides every call by the rules of this protocol: the one that the called app speaks, as Dapr does.
+    ///
+    /// Whether a call is gRPC is what its caller says (`content-type`). To an app that takes both (h2c) a
+    /// caller could so choose the rules: as gRPC no verb would count, and letter case would.
+    #[must_use]
+    pub fn decided_as(self, protocol: CallProtocol) -> Self {
+        Self { decided_as: Some(protocol), ..self }
     }
 
     /// Decides one call.
@@ -89,6 +100,7 @@ impl AccessControl {
         let Some(rules) = &self.rules else {
             return Decision::allow(&self.off);
         };
+        let request = &AccessRequest { protocol: self.decided_as.unwrap_or(request.protocol), ..*request };
         let readings = operation::readings(request.operation);
         let Some((first, others)) = readings.split_first() else {
             return rules.decision(request, &operation::clean(request.operation), false);

@@ -89,6 +89,7 @@ fn working_fix(denied: &Denied) -> Option<Fix> {
 
 /// The same call under another specification.
 fn decide(denied: &Denied, spec: &AccessControlSpec) -> Decision {
+    // The protocol is the one that it was decided by.
     AccessControl::new(spec.clone()).decide(&AccessRequest {
         caller: denied.caller.as_ref(),
         protocol: denied.protocol,

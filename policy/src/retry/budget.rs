@@ -1,6 +1,6 @@
 //! How much extra load all repetitions together may be.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Size of a [`Budget`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,7 @@ impl Default for BudgetPolicy {
 #[derive(Debug)]
 pub struct Budget {
     policy: BudgetPolicy,
-    // In hundredths of a repetition times nanoseconds would be exact but wide; billionths of a
-    // repetition are exact for both ways of filling and fit u64 for a burst of 18 billion.
+    // In billionths of a repetition: exact for what calls and for what nanoseconds add.
     balance: u64,
     filled: Instant,
 }
@@ -44,12 +43,6 @@ impl Budget {
         let mut budget = Self { policy, balance: 0, filled: now };
         budget.add(u64::from(policy.min_per_second).saturating_mul(ONE));
         budget
-    }
-
-    /// The policy it was made with.
-    #[must_use]
-    pub fn policy(&self) -> BudgetPolicy {
-        self.policy
     }
 
     /// Notes a call (its first attempt, not its repetitions).
@@ -86,18 +79,10 @@ impl Budget {
     }
 }
 
-/// Time in which an idle budget of this policy is full again.
-impl BudgetPolicy {
-    /// How long an empty budget takes to fill by time alone; `None` when time does not fill it.
-    #[must_use]
-    pub fn refill(&self) -> Option<Duration> {
-        let per_second = u64::from(self.min_per_second);
-        (u64::from(self.burst.max(1)) * ONE).checked_div(per_second).map(Duration::from_nanos)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const S: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! Configuration files to settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::configuration::access_control::{self, AccessControlPart};
@@ -118,8 +119,7 @@ fn resource(
         .and_then(|metadata| reader.fields(&metadata, fields::METADATA))
         .and_then(|metadata| metadata.get("name"))
         .and_then(|name| reader.text(&name))
-        .unwrap_or(file)
-        .to_owned();
+        .map_or_else(|| stem(file), str::to_owned);
     let Some(spec) = resource.get("spec").and_then(|spec| reader.fields(&spec, fields::SPEC)) else { return };
     each(reader, &spec, "tracing", |reader, at| telemetry::tracing(reader, at, &mut configuration.tracing));
     // `metrics` is the newer name of `metric`, and wins.
@@ -127,6 +127,11 @@ fn resource(
     each(reader, &spec, "metrics", |reader, at| telemetry::metrics(reader, at, &mut configuration.metrics));
     each(reader, &spec, "mtls", |reader, at| telemetry::mtls(reader, at, &mut configuration.mtls));
     each(reader, &spec, "accessControl", |reader, at| access_control::read(reader, at, access));
+}
+
+/// The name of a file without its folder and ending: decisions tell it to callers.
+fn stem(file: &str) -> String {
+    Path::new(file).file_stem().map_or_else(|| "configuration".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 /// Does something with a field when it is there.

@@ -96,6 +96,8 @@ pub struct Mtls {
 
 impl Configuration {
     /// The compiled access policy; it allows everyone when the Configuration has none.
+    ///
+    /// The owner binds it to what the called app speaks, see [`AccessControl::decided_as`].
     #[must_use]
     pub fn access(&self) -> AccessControl {
         match &self.access_control {

@@ -238,7 +238,7 @@ fn the_later_file_wins_field_by_field() {
     let otlp = configuration.tracing.otlp.unwrap();
     assert_eq!((otlp.endpoint.as_str(), otlp.protocol), ("b:2", OtlpProtocol::Http));
     assert!(!configuration.metrics.enabled);
-    assert_eq!(configuration.name, "config1.yaml", "one without a name goes by its file");
+    assert_eq!(configuration.name, "config1", "one without a name goes by its file");
     assert_eq!(configuration.access_control.unwrap().default_action, Some(Action::Deny));
 }
 
