@@ -17,18 +17,25 @@ pub(crate) fn prefix(value: &str, max: usize) -> &str {
     value.get(..value.floor_char_boundary(max)).unwrap_or("")
 }
 
-/// `value` cut to `max` bytes, each control character replaced by U+FFFD. Allocates only when one is there.
+/// `value` cut to `max` bytes; tabs and line ends become spaces, other control characters U+FFFD. Allocates only when one is there.
 pub(crate) fn clean(value: &str, max: usize) -> Cow<'_, str> {
     let cut = prefix(value, max);
     if is_clean(cut, max) {
         return Cow::Borrowed(cut);
     }
     // A replacement character is longer than what it replaces, so the result is cut again.
-    let replaced: String = cut.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let replaced: String = cut
+        .chars()
+        .map(|c| match c {
+            '\t' | '\r' | '\n' => ' ',
+            c if c.is_control() => char::REPLACEMENT_CHARACTER,
+            c => c,
+        })
+        .collect();
     Cow::Owned(prefix(&replaced, max).to_owned())
 }
 
-/// Appends what is written to it to a `String`, up to `room` bytes, with control characters replaced by U+FFFD.
+/// Appends what is written to it to a `String`, up to `room` bytes, with control characters replaced as in [`clean`].
 /// What is over is left out without an error.
 pub(crate) struct Bounded<'a> {
     out: &'a mut String,
@@ -66,12 +73,12 @@ mod tests {
 
     #[test]
     fn ascii_and_c1_controls_are_replaced() {
-        assert_eq!(clean("a\r\n\u{1b}[31m\u{9b}b\u{7f}", 64), "a\u{fffd}\u{fffd}\u{fffd}[31m\u{fffd}b\u{fffd}");
+        assert_eq!(clean("a\r\n\u{1b}[31m\u{9b}b\u{7f}", 64), "a  \u{fffd}[31m\u{fffd}b\u{fffd}");
     }
 
     #[test]
     fn a_replaced_value_still_fits_the_bound() {
-        assert!(clean(&"\n".repeat(500), 128).len() <= 128);
+        assert!(clean(&"\u{1b}".repeat(500), 128).len() <= 128);
     }
 
     #[test]

@@ -19,8 +19,8 @@
 //! search, and allocates only for a series that is new (or for a value with control characters in it): keep the handle.
 //!
 //! **Bounds.** A family holds at most [`MAX_SERIES`] series. What would be one more goes to a single series whose every label is
-//! `overflow`, and is counted in `outrigger_metrics_series_dropped_total{family}`. A label value is cut to [`MAX_LABEL`] bytes, and
-//! control characters in it become U+FFFD.
+//! `overflow`, and is counted in `outrigger_metrics_series_dropped_total{family}`. A label value is cut to [`MAX_LABEL`] bytes;
+//! line ends in it become spaces, other control characters U+FFFD.
 
 mod family;
 mod process;

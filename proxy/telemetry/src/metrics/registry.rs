@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "c{path=\"a\\\"} 1\u{fffd}forged{x=\\\"\u{fffd}[31m\u{fffd}\\\\\"} 1",
+                "c{path=\"a\\\"} 1 forged{x=\\\"\u{fffd}[31m\u{fffd}\\\\\"} 1",
                 &format!("c{{path=\"{}\"}} 2", "é".repeat(64)),
             ]
         );
