@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
 use outrigger_control::embedded;
 use outrigger_mesh::http::client::Client;
 
@@ -60,7 +62,9 @@ pub(crate) async fn run(arguments: Run) -> anyhow::Result<u8> {
         eprintln!("The sidecar is not ready after {SIDECAR_READY:?}; the app is started all the same.");
     }
     if !arguments.command.is_empty() {
-        pair.app = Some(start_app(&exe, &plan, &arguments.command)?);
+        let app = start_app(&exe, &plan, &arguments.command)?;
+        tell(&api, &plan, app.pid()).await;
+        pair.app = Some(app);
     }
     let cause = pair.watch(&mut signals, &api, plan.api()).await;
     Ok(pair.end(&mut signals, cause, plan.sidecar.graceful).await)
@@ -71,6 +75,8 @@ pub(crate) async fn run(arguments: Run) -> anyhow::Result<u8> {
 struct Plan {
     sidecar: Sidecar,
     flags: Vec<String>,
+    /// The app's command line, for people.
+    command: String,
     http: u16,
     grpc: u16,
     metrics: u16,
@@ -126,11 +132,13 @@ fn plan(arguments: &Run) -> anyhow::Result<Plan> {
         flags.push("--enable-api-logging".to_owned());
     }
     let sidecar = typed(&flags)?;
+    let words: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();
     let port = |address: Option<&SocketAddr>| address.map_or(0, |address| address.port());
     Ok(Plan {
         http: port(sidecar.listen.http.first()),
         grpc: port(sidecar.listen.grpc.first()),
         metrics: port(sidecar.listen.metrics.as_ref()),
+        command: words.join(" "),
         sidecar,
         flags,
     })
@@ -158,6 +166,7 @@ fn start_sidecar(exe: &Path, plan: &Plan, socket: &Path) -> anyhow::Result<Child
     let mut arguments: Vec<OsString> = vec!["sidecar".into()];
     arguments.extend(plan.flags.iter().map(OsString::from));
     arguments.push(format!("--run-pid={}", std::process::id()).into());
+    arguments.push(format!("--app-command={}", plan.command).into());
     let mut control = OsString::from("--control-socket=");
     control.push(socket);
     arguments.push(control);
@@ -200,6 +209,36 @@ fn app_environment(plan: &Plan) -> Vec<(String, String)> {
         set.push(("APP_PROTOCOL", channel.protocol.as_str().to_owned()));
     }
     set.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Puts into the sidecar's metadata what readers of `dapr list` look for
+/// there. It is for people: that it fails is no reason to stop.
+async fn tell(api: &Client, plan: &Plan, app_pid: u32) {
+    let mut headers = HeaderMap::new();
+    if let Some(mut token) = plan.sidecar.api_token.as_ref().and_then(|token| HeaderValue::from_str(&token.0).ok()) {
+        token.set_sensitive(true);
+        headers.insert("dapr-api-token", token);
+    }
+    let facts = [
+        ("appPID", app_pid.to_string()),
+        ("cliPID", std::process::id().to_string()),
+        ("appCommand", plan.command.clone()),
+    ];
+    for (key, value) in facts {
+        let path = format!("/v1.0/metadata/{key}");
+        let put = loopback::call(
+            api,
+            plan.api(),
+            Method::PUT,
+            &path,
+            headers.clone(),
+            Bytes::from(value),
+            Duration::from_secs(2),
+        );
+        if let Err(error) = put.await {
+            eprintln!("The sidecar's metadata lacks {key}: {error:#}");
+        }
+    }
 }
 
 /// Whether `path` answered 204 within [`SIDECAR_READY`].

@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn every_part_of_the_proof_can_fail() {
-        let broken: [(&str, fn(&mut Proof)); 7] = [
+        type Break = fn(&mut Proof);
+        let broken: [(&str, Break); 7] = [
             ("caller", |proof| proof.orders.caller = "spiffe://public/ns/default/payments".into()),
             ("wire", |proof| proof.payments.wire = "local".into()),
             ("TLS", |proof| proof.orders.tls = "TLSv1.2".into()),
