@@ -19,6 +19,7 @@ use outrigger_mesh::discovery::registry::{Announced, RegistryResolver};
 use outrigger_mesh::http::server::serve;
 use outrigger_mesh::listener::Listener;
 use outrigger_mesh::{Outbound, Parts, Resolver, drain};
+use outrigger_policy::access::CallProtocol;
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_telemetry::log;
 use outrigger_telemetry::metrics::Registry;
@@ -191,7 +192,7 @@ impl Serving {
             None => watch::channel(None).1,
         };
         let (view, viewed) = watch::channel(Arc::new(View::new(Policies {
-            access: Arc::new(config.configuration.access()),
+            access: Arc::new(config.configuration.access().decided_as(called_by(config))),
             call: Arc::new(CallPolicy::default()),
         })));
         let parts = Parts {
@@ -418,6 +419,14 @@ fn channel(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Result<Option<Chan
         .as_ref()
         .map(|channel| Channel::new(&channel.host, channel.port, channel.protocol, Arc::clone(limits)));
     Ok(channel.transpose()?)
+}
+
+/// By which protocol's rules calls of our app are decided: a caller must not choose.
+fn called_by(config: &Sidecar) -> CallProtocol {
+    match protocol(config) {
+        AppProtocol::Grpc => CallProtocol::Grpc,
+        AppProtocol::Http | AppProtocol::H2c => CallProtocol::Http,
+    }
 }
 
 fn protocol(config: &Sidecar) -> AppProtocol {

@@ -246,7 +246,9 @@ impl Failure {
         let name = NAMES.iter().find(|known| **known == name).copied().unwrap_or("internal");
         Self::new(match (name, policy) {
             ("denied", Some(policy)) => {
-                let remedy = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).to_owned();
+                // A policy's name may hold a colon itself.
+                let said = format!("access denied by {policy}: ");
+                let remedy = text.strip_prefix(&said).unwrap_or(&text).to_owned();
                 Cause::Denied { policy: policy.into(), remedy }
             }
             ("draining", _) => Cause::Draining,
@@ -426,9 +428,11 @@ mod tests {
 
     #[test]
     fn a_denial_over_the_wire_still_names_its_policy() {
-        let here = Failure::new(Cause::Denied { policy: "orders/default".into(), remedy: "allow it".into() });
-        let there = Failure::from_wire(here.name(), Some("orders/default"), here.to_string());
-        assert_eq!(there.cause(), here.cause());
+        for policy in ["orders", "orders-access: web.default /order"] {
+            let here = Failure::new(Cause::Denied { policy: policy.into(), remedy: "to allow it: …".into() });
+            let there = Failure::from_wire(here.name(), Some(policy), here.to_string());
+            assert_eq!(there.cause(), here.cause());
+        }
     }
 
     #[test]
