@@ -10,10 +10,13 @@
 )]
 
 mod admin;
+mod body_limit;
 mod command;
 mod config;
 mod control_plane;
 mod loopback;
+mod ready;
+mod settings;
 mod shutdown;
 mod supervise;
 mod wire_up;

@@ -5,46 +5,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::HeaderValue;
-use outrigger_api::app::Channel;
 use outrigger_api::grpc::{self as grpc_api, GrpcApi};
 use outrigger_api::http::{self as http_api, HttpApi};
-use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, Metrics, Readiness};
-use outrigger_blocks::app::{self, App, AppProtocol};
-use outrigger_blocks::error::Manner;
+use outrigger_api::{Metrics, Readiness};
+use outrigger_blocks::app::App;
 use outrigger_blocks::invoke::{self, Invoke};
-use outrigger_certs::{IdentityWatch, Rotation};
+use outrigger_certs::Rotation;
 use outrigger_identity::TrustDomain;
-use outrigger_mesh::discovery::registry::{Announced, RegistryResolver};
+use outrigger_mesh::discovery::registry::Announced;
 use outrigger_mesh::http::server::serve;
 use outrigger_mesh::listener::Listener;
 use outrigger_mesh::{Outbound, Parts, Resolver, drain};
-use outrigger_policy::access::CallProtocol;
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_telemetry::log;
 use outrigger_telemetry::metrics::Registry;
-use outrigger_telemetry::trace::{Exporter, Sampler, Tracer};
+use outrigger_telemetry::trace::Exporter;
 use outrigger_view::{Policies, View};
 use outrigger_wire::Limits;
-use outrigger_wire::path::Rules;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{Admin, MetricsPage};
+use crate::body_limit::BodyLimit;
 use crate::command::version;
 use crate::config::sidecar::Sidecar;
-use crate::config::table::Persona;
 use crate::control_plane::{self, Embedded, NoRegistry};
+use crate::ready::{Becoming, become_ready};
+use crate::settings;
 use crate::shutdown::Stage;
 use crate::supervise::Signals;
 
 /// Trust domain of apps when no Configuration names another, as in stock.
 const TRUST_DOMAIN: &str = "public";
-
-/// Longest wait for the registry to store our entry before we call ourselves
-/// ready without it.
-const ANNOUNCED: Duration = Duration::from_secs(2);
 
 /// Longest wait for the last spans at the end.
 const LAST_SPANS: Duration = Duration::from_secs(1);
@@ -178,7 +170,7 @@ impl Serving {
             None => None,
         };
         let registry = embedded.map(Embedded::registry);
-        let (tracer, exporter) = tracer(config, admin, metrics)?;
+        let (tracer, exporter) = settings::tracer(config, admin, metrics)?;
         let ports = listeners.ports();
         if let Some(listener) = listeners.metrics {
             let page = Arc::new(MetricsPage::new(metrics.clone(), Arc::clone(&readiness)));
@@ -192,7 +184,7 @@ impl Serving {
             None => watch::channel(None).1,
         };
         let (view, viewed) = watch::channel(Arc::new(View::new(Policies {
-            access: Arc::new(config.configuration.access().decided_as(called_by(config))),
+            access: Arc::new(config.configuration.access().decided_as(settings::called_by(config))),
             call: Arc::new(CallPolicy::default()),
         })));
         let parts = Parts {
@@ -204,23 +196,23 @@ impl Serving {
                 Some(registry) => Arc::new(registry.clone()) as Arc<dyn Resolver>,
                 None => Arc::new(NoRegistry),
             },
-            local: Arc::new(App::new(app_config(config)?, channel(config, &limits)?, tracer.clone())),
+            local: Arc::new(App::new(
+                settings::app_config(config)?,
+                settings::channel(config, &limits)?,
+                tracer.clone(),
+            )),
             limits: Arc::clone(&limits),
             metrics: metrics.clone(),
             tracer: tracer.clone(),
         };
-        let rules = match config.persona {
-            Persona::Daprd => Rules::Stock,
-            Persona::Outrigger => Rules::Open,
-        };
-        let app = config.app.clone();
-        let invoke = Arc::new(Invoke::new(invoke::Config { app, rules }, Outbound::new(parts.clone())));
+        let invoking = invoke::Config { app: config.app.clone(), rules: settings::rules(config) };
+        let invoke = Arc::new(Invoke::new(invoking, Outbound::new(parts.clone())));
         let api_metrics = Arc::new(Metrics::new(metrics, config.app.app_id()));
-        let metadata = Arc::new(metadata(config));
-        let http = Arc::new(HttpApi::new(http_api::Config {
-            token: token(config),
-            browser: browser(config),
-            manner: manner(config),
+        let metadata = Arc::new(settings::metadata(config));
+        let http = HttpApi::new(http_api::Config {
+            token: settings::token(config),
+            browser: settings::browser(config),
+            manner: settings::manner(config),
             limits: Arc::clone(&limits),
             invoke: Arc::clone(&invoke),
             metadata: Arc::clone(&metadata),
@@ -228,9 +220,10 @@ impl Serving {
             shutdown: Arc::clone(&shutdown),
             tracer: tracer.clone(),
             metrics: Arc::clone(&api_metrics),
-        }));
+        });
+        let http = Arc::new(BodyLimit::new(http, config.max_body_bytes));
         let grpc = Arc::new(GrpcApi::new(grpc_api::Config {
-            token: token(config),
+            token: settings::token(config),
             limits: Arc::clone(&limits),
             invoke,
             metadata,
@@ -242,10 +235,10 @@ impl Serving {
         // Listening begins.
         let peer = listeners.peer.as_ref().map(Listener::local_addr);
         tracing::info!(
-            http = ports[0],
-            grpc = ports[1],
-            metrics = ports[2],
-            peer = peer.map_or(0, |peer| peer.port()),
+            http_port = ports[0],
+            grpc_port = ports[1],
+            metrics_port = ports[2],
+            peer_port = peer.map_or(0, |peer| peer.port()),
             version = version::OUTRIGGER,
             "listening"
         );
@@ -328,138 +321,4 @@ impl Serving {
         }
         Ok(0)
     }
-}
-
-/// What readiness waits for.
-struct Becoming {
-    readiness: Arc<Readiness>,
-    identity: Option<IdentityWatch>,
-    app: Option<(String, u16)>,
-    registry: Option<(RegistryResolver, outrigger_mesh::discovery::registry::Announcement)>,
-    admin: tokio::runtime::Handle,
-    announced: watch::Sender<Option<Arc<Announced>>>,
-}
-
-/// Waits for the identity, then for the app, then announces the sidecar: a
-/// peer that finds us can call us.
-async fn become_ready(waiting: Becoming) {
-    if let Some(mut identity) = waiting.identity
-        && identity.wait_for(Option::is_some).await.is_err()
-    {
-        // The rotation is gone, so the sidecar is on its way out.
-        return;
-    }
-    waiting.readiness.identity_is_held();
-    if let Some((host, port)) = &waiting.app {
-        app_answers(host, *port).await;
-    }
-    if let Some((registry, announcement)) = waiting.registry {
-        let announced = {
-            let _there = waiting.admin.enter();
-            Arc::new(registry.announce(announcement))
-        };
-        let stored = tokio::time::timeout(ANNOUNCED, announced.stored()).await;
-        if stored.is_err() {
-            tracing::warn!(
-                "the registry has not stored our entry within {ANNOUNCED:?}; other apps cannot find this one yet"
-            );
-        }
-        waiting.announced.send_replace(Some(announced));
-    }
-    waiting.readiness.app_has_answered();
-    tracing::info!("ready");
-    // Keeps the announcement for as long as the task is not ended.
-    waiting.announced.closed().await;
-}
-
-/// Waits until the app's port takes a connection.
-async fn app_answers(host: &str, port: u16) {
-    const ATTEMPT: Duration = Duration::from_millis(500);
-    const OFTEN: u32 = 100;
-    let mut attempts = 0_u32;
-    loop {
-        let connecting = TcpStream::connect((host, port));
-        if matches!(tokio::time::timeout(ATTEMPT, connecting).await, Ok(Ok(_))) {
-            return;
-        }
-        if attempts == 0 {
-            tracing::info!(host, port, "waiting for the app to listen");
-        }
-        attempts = attempts.saturating_add(1);
-        let pause = if attempts < OFTEN { 10 } else { 50 };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-    }
-}
-
-fn tracer(config: &Sidecar, admin: &Admin, metrics: &Registry) -> anyhow::Result<(Tracer, Option<Exporter>)> {
-    match &config.spans {
-        Some(spans) => {
-            let (tracer, exporter) = Exporter::start(spans.clone(), metrics, admin.handle())?;
-            Ok((tracer, Some(exporter)))
-        }
-        None => {
-            let rate = config.configuration.tracing.effective_sampling_rate();
-            Ok((Tracer::new(Sampler::ratio(rate)), None))
-        }
-    }
-}
-
-fn app_config(config: &Sidecar) -> anyhow::Result<app::Config> {
-    let token = config.app_token.as_ref().map(|token| -> anyhow::Result<HeaderValue> {
-        let mut value = HeaderValue::from_str(&token.0).context("APP_API_TOKEN cannot stand in a header")?;
-        value.set_sensitive(true);
-        Ok(value)
-    });
-    Ok(app::Config { app: config.app.clone(), protocol: protocol(config), token: token.transpose()? })
-}
-
-fn channel(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Result<Option<Channel>> {
-    let channel = config
-        .channel
-        .as_ref()
-        .map(|channel| Channel::new(&channel.host, channel.port, channel.protocol, Arc::clone(limits)));
-    Ok(channel.transpose()?)
-}
-
-/// By which protocol's rules calls of our app are decided: a caller must not choose.
-fn called_by(config: &Sidecar) -> CallProtocol {
-    match protocol(config) {
-        AppProtocol::Grpc => CallProtocol::Grpc,
-        AppProtocol::Http | AppProtocol::H2c => CallProtocol::Http,
-    }
-}
-
-fn protocol(config: &Sidecar) -> AppProtocol {
-    config.channel.as_ref().map_or(AppProtocol::Http, |channel| channel.protocol)
-}
-
-fn token(config: &Sidecar) -> Option<ApiToken> {
-    config.api_token.as_ref().and_then(|token| ApiToken::new(&token.0))
-}
-
-/// An API that only this machine reaches is guarded from its browsers; one that
-/// others reach has names that we do not know.
-fn browser(config: &Sidecar) -> Browser {
-    let local = config.listen.http.iter().all(|address| address.ip().is_loopback());
-    match config.persona {
-        Persona::Outrigger if local => Browser::Guarded,
-        _ => Browser::Stock,
-    }
-}
-
-fn manner(config: &Sidecar) -> Manner {
-    match config.persona {
-        Persona::Daprd => Manner::Stock,
-        Persona::Outrigger => Manner::Plain,
-    }
-}
-
-fn metadata(config: &Sidecar) -> Metadata {
-    let connection = AppConnection {
-        port: config.channel.as_ref().map(|channel| channel.port),
-        protocol: protocol(config),
-        channel_address: config.channel.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |channel| channel.host.clone()),
-        max_concurrency: 0,
-    };
-    Metadata::new(config.app.app_id(), version::RUNTIME, Vec::new(), connection)
 }

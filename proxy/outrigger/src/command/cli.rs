@@ -115,6 +115,9 @@ pub(crate) struct Run {
     /// Addresses of the API, separated by commas [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESSES")]
     pub(crate) dapr_listen_addresses: Option<String>,
+    /// Largest request body of the HTTP API, as a quantity [default: 4Mi]
+    #[arg(long, value_name = "QUANTITY")]
+    pub(crate) max_body_size: Option<String>,
     /// Largest request head, as a quantity [default: 64Ki]
     #[arg(long, value_name = "QUANTITY")]
     pub(crate) read_buffer_size: Option<String>,
@@ -124,9 +127,9 @@ pub(crate) struct Run {
     /// Log lines of the sidecar as JSON
     #[arg(long)]
     pub(crate) log_as_json: bool,
-    /// Log each call of the API at info
-    #[arg(long)]
-    pub(crate) enable_api_logging: bool,
+    /// Whether to write one access record a call [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) enable_api_logging: Option<String>,
     /// Longest wait for calls in flight at the end, in seconds [default: 5]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) dapr_graceful_shutdown_seconds: Option<String>,

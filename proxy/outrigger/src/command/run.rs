@@ -120,6 +120,8 @@ fn plan(arguments: &Run) -> anyhow::Result<Plan> {
     add("app-channel-address", &arguments.app_channel_address);
     add("dapr-internal-grpc-port", &arguments.dapr_internal_grpc_port.clone().filter(|port| port != "-1"));
     add("dapr-listen-addresses", &arguments.dapr_listen_addresses);
+    add("enable-api-logging", &arguments.enable_api_logging);
+    add("max-body-size", &arguments.max_body_size);
     add("read-buffer-size", &arguments.read_buffer_size);
     add("log-level", &arguments.log_level);
     add("dapr-graceful-shutdown-seconds", &arguments.dapr_graceful_shutdown_seconds);
@@ -127,9 +129,6 @@ fn plan(arguments: &Run) -> anyhow::Result<Plan> {
     flags.extend(arguments.resources_path.iter().map(|path| format!("--resources-path={path}")));
     if arguments.log_as_json {
         flags.push("--log-as-json".to_owned());
-    }
-    if arguments.enable_api_logging {
-        flags.push("--enable-api-logging".to_owned());
     }
     let sidecar = typed(&flags)?;
     let words: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();

@@ -39,6 +39,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         .map(PathBuf::from)
         .or(variables.control_socket);
     let limits = limits(flags, mistakes);
+    let max_body_bytes = size(flags, &table::MAX_BODY_SIZE, &table::MAX_REQUEST_MB, 20, mistakes);
     let log = log(flags, mistakes);
     let run_pid = u32::try_from(flags.uint(&table::RUN_PID)).unwrap_or(0);
     Some(Sidecar {
@@ -54,6 +55,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         api_token: variables.api_token,
         app_token: variables.app_token,
         limits,
+        max_body_bytes,
         graceful: graceful(flags),
         log: log?,
         started_by: StartedBy { run_pid, command: flags.text(&table::APP_COMMAND) },

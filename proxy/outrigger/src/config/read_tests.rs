@@ -96,6 +96,22 @@ fn the_request_head_has_the_size_that_was_asked_for() {
 }
 
 #[test]
+fn the_request_body_has_the_bound_that_was_asked_for() {
+    let bound = |line: &[&str]| {
+        let mut all = vec!["--app-id=a"];
+        all.extend(line);
+        daprd(&all).unwrap().max_body_bytes
+    };
+    assert_eq!(bound(&[]), 4 << 20);
+    assert_eq!(bound(&["--max-body-size=1Gi"]), 1 << 30);
+    assert_eq!(bound(&["--max-body-size=0"]), 0);
+    assert_eq!(bound(&["--max-body-size=-1"]), 4 << 20);
+    assert_eq!(bound(&["--dapr-http-max-request-size=2"]), 2 << 20);
+    assert_eq!(bound(&["--dapr-http-max-request-size=2", "--max-body-size=1Mi"]), 1 << 20);
+    assert_eq!(bound(&["--dapr-http-max-request-size=-1"]), 4 << 20);
+}
+
+#[test]
 fn a_configuration_says_what_flags_leave_open() {
     let folder = tempfile::tempdir().unwrap();
     let write = |mtls: &str| {
@@ -197,6 +213,7 @@ fn each_bad_value_is_refused_by_name_with_a_fix() {
         (&["--app-id=a", "--app-protocol=smtp"], "use http, h2c or grpc"),
         (&["--app-id=a", "--app-protocol=https"], "docs/not-supported.md"),
         (&["--app-id=a", "--app-max-concurrency=4"], "--app-max-concurrency=\"4\": asks for a feature"),
+        (&["--app-id=a", "--max-body-size=big"], "--max-body-size=\"big\": is no quantity"),
         (&["--app-id=a", "--read-buffer-size=4Zi"], "--read-buffer-size=\"4Zi\""),
         (&["--app-id=a", "--dapr-http-read-buffer-size=-2"], "--dapr-http-read-buffer-size"),
         (&["--app-id=a", "--log-level=loud"], "--log-level=\"loud\": is no log level"),

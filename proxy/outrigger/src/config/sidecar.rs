@@ -44,6 +44,8 @@ pub(crate) struct Sidecar {
     pub(crate) app_token: Option<Token>,
     /// Every bound of the data path.
     pub(crate) limits: Limits,
+    /// Largest request body of the HTTP API in bytes; 0 sets no bound. Default 4 MiB.
+    pub(crate) max_body_bytes: u64,
     /// Longest wait for calls in flight at shutdown. Default 5 s.
     pub(crate) graceful: Duration,
     /// How to log.
@@ -101,7 +103,7 @@ pub(crate) struct Log {
     pub(crate) level: Level,
     /// JSON lines in place of text. Default false.
     pub(crate) json: bool,
-    /// Whether each call leaves an access record. Default false.
+    /// Whether each call leaves an access record. Default true, as `daprd` false.
     pub(crate) access: bool,
 }
 

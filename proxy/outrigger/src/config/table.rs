@@ -83,7 +83,6 @@ impl Flag {
     }
 }
 
-const STREAMED: &str = "bodies are streamed and never held, so their size has no bound";
 const UNTUNED: &str = "the feature that it tunes is not part of this build";
 
 macro_rules! table {
@@ -134,9 +133,9 @@ table! {
     CONTROL_PLANE_ADDRESS = "control-plane-address" Text "" => Only(&[""]), false, "address of the operator";
     SENTRY_AUDIENCES = "sentry-request-jwt-audiences" List "" => Only(&[""]), false, "audiences of the JWT asked from sentry";
     MODE = "mode" Text "standalone" => Only(&["standalone"]), false, "standalone (kubernetes is not in this build)";
-    MAX_BODY_SIZE = "max-body-size" Text "4Mi" => NoEffect(STREAMED), false, "largest request body, as a quantity (4Mi, 512Ki)";
+    MAX_BODY_SIZE = "max-body-size" Text "4Mi" => Full, false, "largest request body of the HTTP API; 0 sets no bound; as a quantity (4Mi, 512Ki)";
     READ_BUFFER_SIZE = "read-buffer-size" Text "4Ki" ours "64Ki" => Full, false, "largest request head, as a quantity; at least 8Ki is taken";
-    MAX_REQUEST_MB = "dapr-http-max-request-size" Int "4" => NoEffect(STREAMED), false, "";
+    MAX_REQUEST_MB = "dapr-http-max-request-size" Int "-1" => Deprecated("use --max-body-size"), false, "";
     READ_BUFFER_KB = "dapr-http-read-buffer-size" Int "-1" => Deprecated("use --read-buffer-size"), false, "";
     GRACEFUL_SECONDS = "dapr-graceful-shutdown-seconds" Int "5" => Full, false, "longest wait for calls in flight at shutdown";
     BLOCK_SHUTDOWN = "dapr-block-shutdown-duration" Duration "0" => Only(&["0"]), false, "keeps serving after SIGTERM for this long or until the app is unhealthy";
@@ -148,7 +147,7 @@ table! {
     BINDING_OPTIONS_TIMEOUT = "app-binding-options-timeout" Duration "3s" => NoEffect(UNTUNED), false, "longest wait for the app's answer about an input binding";
     DISABLE_INIT_ENDPOINTS = "disable-init-endpoints" List "" => Full, false, "which of config and subscribe the app is not asked at start";
     ALLOWED_ORIGINS = "allowed-origins" Text "*" => Only(&["*"]), false, "origins that a browser may call from";
-    ENABLE_API_LOGGING = "enable-api-logging" Bool "false" => Full, false, "log each call of the API at info";
+    ENABLE_API_LOGGING = "enable-api-logging" Bool "false" ours "true" => Full, false, "write one access record a call";
     LOG_LEVEL = "log-level" Text "info" => Full, false, "debug, info, warn, error or fatal";
     LOG_AS_JSON = "log-as-json" Bool "false" => Full, false, "log lines as JSON";
     LOG_FILE = "log-file" Text "" => Only(&[""]), false, "file for the log in place of the standard output";

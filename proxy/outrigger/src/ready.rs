@@ -1,0 +1,129 @@
+//! How a sidecar becomes ready: identity, then app, then the registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_api::Readiness;
+use outrigger_certs::IdentityWatch;
+use outrigger_mesh::discovery::registry::{Announced, Announcement, RegistryResolver};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+/// Longest wait for the registry to store our entry before we call ourselves
+/// ready without it.
+const ANNOUNCED: Duration = Duration::from_secs(2);
+
+/// What readiness waits for.
+pub(crate) struct Becoming {
+    /// Told of each fact as it comes about.
+    pub(crate) readiness: Arc<Readiness>,
+    /// The identity; `None` without mutual TLS.
+    pub(crate) identity: Option<IdentityWatch>,
+    /// Host and port of the app; `None` for one that only calls.
+    pub(crate) app: Option<(String, u16)>,
+    /// Where to announce ourselves, and what to say.
+    pub(crate) registry: Option<(RegistryResolver, Announcement)>,
+    /// The runtime on which the announcement is kept.
+    pub(crate) admin: Handle,
+    /// Gets the announcement, for the end to change it.
+    pub(crate) announced: watch::Sender<Option<Arc<Announced>>>,
+}
+
+/// Waits for the identity, then for the app, then announces the sidecar: a
+/// peer that finds us can call us.
+pub(crate) async fn become_ready(waiting: Becoming) {
+    if let Some(mut identity) = waiting.identity
+        && identity.wait_for(Option::is_some).await.is_err()
+    {
+        // The rotation is gone, so the sidecar is on its way out.
+        return;
+    }
+    waiting.readiness.identity_is_held();
+    if let Some((host, port)) = &waiting.app {
+        app_answers(host, *port).await;
+    }
+    if let Some((registry, announcement)) = waiting.registry {
+        let announced = {
+            let _there = waiting.admin.enter();
+            Arc::new(registry.announce(announcement))
+        };
+        let stored = tokio::time::timeout(ANNOUNCED, announced.stored()).await;
+        if stored.is_err() {
+            tracing::warn!(
+                "the registry has not stored our entry within {ANNOUNCED:?}; other apps cannot find this one yet"
+            );
+        }
+        waiting.announced.send_replace(Some(announced));
+    }
+    waiting.readiness.app_has_answered();
+    tracing::info!("ready");
+    // Keeps the announcement for as long as the task is not ended.
+    waiting.announced.closed().await;
+}
+
+/// Waits until the app's port takes a connection.
+async fn app_answers(host: &str, port: u16) {
+    const ATTEMPT: Duration = Duration::from_millis(500);
+    const OFTEN: u32 = 100;
+    let mut attempts = 0_u32;
+    loop {
+        let connecting = TcpStream::connect((host, port));
+        if matches!(tokio::time::timeout(ATTEMPT, connecting).await, Ok(Ok(_))) {
+            return;
+        }
+        if attempts == 0 {
+            tracing::info!(host, port, "waiting for the app to listen");
+        }
+        attempts = attempts.saturating_add(1);
+        let pause = if attempts < OFTEN { 10 } else { 50 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn becoming(app: Option<(String, u16)>, identity: Option<IdentityWatch>) -> (Arc<Readiness>, Becoming) {
+        let readiness = Arc::new(Readiness::new());
+        readiness.api_is_listening();
+        let (announced, _) = watch::channel(None);
+        let admin = Handle::current();
+        (Arc::clone(&readiness), Becoming { readiness, identity, app, registry: None, admin, announced })
+    }
+
+    #[tokio::test]
+    async fn a_sidecar_that_needs_nothing_is_ready_at_once() {
+        let (readiness, becoming) = becoming(None, None);
+        become_ready(becoming).await;
+        assert!(readiness.waiting_for().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_app_that_does_not_listen_holds_up_inbound_readiness_only() {
+        // A port that was just given back: nobody listens on it.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (readiness, becoming) = becoming(Some(("127.0.0.1".into(), port)), None);
+        let task = tokio::spawn(become_ready(becoming));
+        while !readiness.outbound_waiting_for().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(readiness.waiting_for(), ["app port"]);
+        let _app = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        task.await.unwrap();
+        assert!(readiness.waiting_for().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_an_identity_nothing_is_ready() {
+        let (identity, watched) = watch::channel(None);
+        let (readiness, becoming) = becoming(None, Some(watched));
+        let task = tokio::spawn(become_ready(becoming));
+        tokio::task::yield_now().await;
+        assert!(readiness.outbound_waiting_for().contains(&"workload certificate"));
+        drop(identity);
+        task.await.unwrap();
+        assert!(!readiness.waiting_for().is_empty());
+    }
+}

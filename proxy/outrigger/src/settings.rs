@@ -1,0 +1,123 @@
+//! What each room is told, from the sidecar's configuration.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use http::HeaderValue;
+use outrigger_api::app::Channel;
+use outrigger_api::{ApiToken, AppConnection, Browser, Metadata};
+use outrigger_blocks::app::{self, AppProtocol};
+use outrigger_blocks::error::Manner;
+use outrigger_policy::access::CallProtocol;
+use outrigger_telemetry::metrics::Registry;
+use outrigger_telemetry::trace::{Exporter, Sampler, Tracer};
+use outrigger_wire::Limits;
+use outrigger_wire::path::Rules;
+
+use crate::admin::Admin;
+use crate::command::version;
+use crate::config::sidecar::Sidecar;
+use crate::config::table::Persona;
+
+/// Where spans go, and who carries them there; nobody when there is no collector.
+///
+/// # Errors
+///
+/// A collector whose address cannot be used.
+pub(crate) fn tracer(
+    config: &Sidecar,
+    admin: &Admin,
+    metrics: &Registry,
+) -> anyhow::Result<(Tracer, Option<Exporter>)> {
+    match &config.spans {
+        Some(spans) => {
+            let (tracer, exporter) = Exporter::start(spans.clone(), metrics, admin.handle())?;
+            Ok((tracer, Some(exporter)))
+        }
+        None => {
+            let rate = config.configuration.tracing.effective_sampling_rate();
+            Ok((Tracer::new(Sampler::ratio(rate)), None))
+        }
+    }
+}
+
+/// The gate before the app.
+///
+/// # Errors
+///
+/// A token that cannot stand in a header.
+pub(crate) fn app_config(config: &Sidecar) -> anyhow::Result<app::Config> {
+    let token = config.app_token.as_ref().map(|token| -> anyhow::Result<HeaderValue> {
+        let mut value = HeaderValue::from_str(&token.0).context("APP_API_TOKEN cannot stand in a header")?;
+        value.set_sensitive(true);
+        Ok(value)
+    });
+    Ok(app::Config { app: config.app.clone(), protocol: protocol(config), token: token.transpose()? })
+}
+
+/// The way to the app; `None` for one that only calls.
+///
+/// # Errors
+///
+/// A host that is none.
+pub(crate) fn channel(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Result<Option<Channel>> {
+    let channel = config
+        .channel
+        .as_ref()
+        .map(|channel| Channel::new(&channel.host, channel.port, channel.protocol, Arc::clone(limits)));
+    Ok(channel.transpose()?)
+}
+
+/// By which protocol's rules calls of our app are decided: a caller must not choose.
+pub(crate) fn called_by(config: &Sidecar) -> CallProtocol {
+    match protocol(config) {
+        AppProtocol::Grpc => CallProtocol::Grpc,
+        AppProtocol::Http | AppProtocol::H2c => CallProtocol::Http,
+    }
+}
+
+fn protocol(config: &Sidecar) -> AppProtocol {
+    config.channel.as_ref().map_or(AppProtocol::Http, |channel| channel.protocol)
+}
+
+/// What callers of the API must show.
+pub(crate) fn token(config: &Sidecar) -> Option<ApiToken> {
+    config.api_token.as_ref().and_then(|token| ApiToken::new(&token.0))
+}
+
+/// An API that only this machine reaches is guarded from its browsers; one that
+/// others reach has names that we do not know.
+pub(crate) fn browser(config: &Sidecar) -> Browser {
+    let local = config.listen.http.iter().all(|address| address.ip().is_loopback());
+    match config.persona {
+        Persona::Outrigger if local => Browser::Guarded,
+        _ => Browser::Stock,
+    }
+}
+
+/// As `daprd` the paths that stock refuses are refused too.
+pub(crate) fn rules(config: &Sidecar) -> Rules {
+    match config.persona {
+        Persona::Daprd => Rules::Stock,
+        Persona::Outrigger => Rules::Open,
+    }
+}
+
+/// As `daprd` the statuses of stock.
+pub(crate) fn manner(config: &Sidecar) -> Manner {
+    match config.persona {
+        Persona::Daprd => Manner::Stock,
+        Persona::Outrigger => Manner::Plain,
+    }
+}
+
+/// What the sidecar says of itself.
+pub(crate) fn metadata(config: &Sidecar) -> Metadata {
+    let connection = AppConnection {
+        port: config.channel.as_ref().map(|channel| channel.port),
+        protocol: protocol(config),
+        channel_address: config.channel.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |channel| channel.host.clone()),
+        max_concurrency: 0,
+    };
+    Metadata::new(config.app.app_id(), version::RUNTIME, Vec::new(), connection)
+}
