@@ -18,7 +18,9 @@ use crate::replay::Attempt;
 #[derive(Default)]
 pub struct Body {
     kind: Kind,
-    on_end: Option<Box<dyn OnEnd>>,
+    /// Told of its passing, in this order. Two have a place of their own: a call's
+    /// record and a pooled connection are the usual ones.
+    on_end: [Option<Box<dyn OnEnd>>; 2],
 }
 
 #[derive(Default)]
@@ -38,6 +40,8 @@ enum Kind {
 pub trait OnEnd: Send {
     /// A piece of data passed.
     fn data(&mut self, length: usize);
+    /// The reader asked and must wait: nothing more is there yet.
+    fn waiting(&mut self) {}
     /// Trailers passed.
     fn trailers(&mut self, _trailers: &HeaderMap) {}
     /// The body ended, well or not. Called at most once, last.
@@ -55,13 +59,13 @@ struct H2 {
 impl Body {
     /// No bytes.
     pub const fn empty() -> Self {
-        Self { kind: Kind::Empty, on_end: None }
+        Self { kind: Kind::Empty, on_end: [None, None] }
     }
 
     /// These bytes.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), on_end: None } }
+        if bytes.is_empty() { Self::empty() } else { Self { kind: Kind::Full(bytes), on_end: [None, None] } }
     }
 
     /// The receiving half of an HTTP/2 stream; `content_length` as its head declared.
@@ -69,24 +73,26 @@ impl Body {
         if stream.is_end_stream() {
             return Self::empty();
         }
-        Self { kind: Kind::H2(H2 { stream, remaining: content_length, data_done: false }), on_end: None }
+        Self { kind: Kind::H2(H2 { stream, remaining: content_length, data_done: false }), on_end: [None, None] }
     }
 
     pub(crate) fn from_attempt(attempt: Attempt) -> Self {
-        Self { kind: Kind::Replay(attempt), on_end: None }
+        Self { kind: Kind::Replay(attempt), on_end: [None, None] }
     }
 
     /// Any other body, at the price of a box.
     pub fn boxed(body: impl http_body::Body<Data = Bytes, Error = Failure> + Send + 'static) -> Self {
-        Self { kind: Kind::Boxed(Box::pin(body)), on_end: None }
+        Self { kind: Kind::Boxed(Box::pin(body)), on_end: [None, None] }
     }
 
     /// The same body, with `on_end` told of its passing after any earlier one.
     pub fn with_on_end(mut self, on_end: Box<dyn OnEnd>) -> Self {
-        self.on_end = Some(match self.on_end.take() {
-            None => on_end,
-            Some(first) => Box::new(Both(first, on_end)),
-        });
+        let [first, second] = &mut self.on_end;
+        match (&first, second.take()) {
+            (None, _) => *first = Some(on_end),
+            (Some(_), None) => *second = Some(on_end),
+            (Some(_), Some(other)) => *second = Some(Box::new(Both(other, on_end))),
+        }
         if self.is_end_stream() {
             self.finish(Ok(()));
         }
@@ -103,7 +109,7 @@ impl Body {
     }
 
     fn finish(&mut self, result: Result<(), &Failure>) {
-        if let Some(on_end) = self.on_end.take() {
+        for on_end in self.on_end.iter_mut().filter_map(Option::take) {
             on_end.end(result);
         }
     }
@@ -165,10 +171,15 @@ impl http_body::Body for Body {
     type Error = Failure;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let frame = ready!(self.poll_kind(cx));
+        let Poll::Ready(frame) = self.poll_kind(cx) else {
+            for on_end in self.on_end.iter_mut().flatten() {
+                on_end.waiting();
+            }
+            return Poll::Pending;
+        };
         match &frame {
             Some(Ok(frame)) => {
-                if let Some(on_end) = &mut self.on_end {
+                for on_end in self.on_end.iter_mut().flatten() {
                     if let Some(data) = frame.data_ref() {
                         on_end.data(data.len());
                     } else if let Some(trailers) = frame.trailers_ref() {
@@ -211,13 +222,18 @@ impl http_body::Body for Body {
     }
 }
 
-/// Two that want to know.
+/// Two that want to know, in one place.
 struct Both(Box<dyn OnEnd>, Box<dyn OnEnd>);
 
 impl OnEnd for Both {
     fn data(&mut self, length: usize) {
         self.0.data(length);
         self.1.data(length);
+    }
+
+    fn waiting(&mut self) {
+        self.0.waiting();
+        self.1.waiting();
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) {
@@ -237,7 +253,7 @@ impl From<hyper::body::Incoming> for Body {
         if incoming.is_end_stream() {
             return Self::empty();
         }
-        Self { kind: Kind::Hyper(incoming), on_end: None }
+        Self { kind: Kind::Hyper(incoming), on_end: [None, None] }
     }
 }
 
@@ -295,9 +311,12 @@ mod tests {
     #[tokio::test]
     async fn an_observer_sees_every_byte_and_one_end() {
         let seen = Seen::default();
-        let body = Body::full("hello").with_on_end(Box::new(seen.clone())).with_on_end(Box::new(seen.clone()));
+        let mut body = Body::full("hello");
+        for _ in 0..4 {
+            body = body.with_on_end(Box::new(seen.clone()));
+        }
         assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
-        assert_eq!(*seen.0.lock().unwrap(), (10, Some(true)));
+        assert_eq!(*seen.0.lock().unwrap(), (20, Some(true)));
     }
 
     #[test]

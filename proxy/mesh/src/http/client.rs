@@ -8,6 +8,7 @@ use http::{Request, Response, Version as HttpVersion};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_wire::{Body, Cause, Failure, Limits, OnEnd};
+use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -57,6 +58,8 @@ struct Idle {
 
 struct Connection {
     sender: http1::SendRequest<Body>,
+    /// The same socket, for [`Keep::waiting`].
+    socket: Socket,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -117,18 +120,21 @@ impl Client {
     /// The response, with its connection going back to the pool at its end.
     fn keep_after(&self, response: Response<hyper::body::Incoming>, connection: Connection) -> Response<Body> {
         response.map(|incoming| {
-            let keep = Keep { pool: Arc::clone(&self.0), connection };
+            let keep = Keep { pool: Arc::clone(&self.0), connection, acknowledged: false };
             Body::from(incoming).with_on_end(Box::new(keep))
         })
     }
 
     async fn connect_http1(&self) -> Result<Connection, Failure> {
         let slot = Arc::clone(&self.0.slots).acquire_owned().await.map_err(|_| Failure::new(Cause::Draining))?;
-        let socket = self.0.connect().await?;
+        let stream = self.0.connect().await?;
+        let socket = SockRef::from(&stream).try_clone().map_err(|error| {
+            Failure::new(Cause::Connect { endpoint: self.0.config.address.to_string(), reason: error.to_string() })
+        })?;
         let (sender, driver) = http1::Builder::new()
             .max_headers(Limits::size(self.0.config.limits.http1_headers))
             .max_buf_size(Limits::size(self.0.config.limits.http1_header_bytes))
-            .handshake(TokioIo::new(socket))
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(Failure::from_hyper)?;
         self.0.own(async move {
@@ -136,7 +142,7 @@ impl Client {
                 tracing::debug!(error = %Failure::from_hyper(error), "connection to the app ended");
             }
         });
-        Ok(Connection { sender, _slot: slot })
+        Ok(Connection { sender, socket, _slot: slot })
     }
 
     async fn send_http2(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
@@ -255,13 +261,25 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Keep {
     pool: Arc<Pool>,
     connection: Connection,
+    acknowledged: bool,
 }
 
 impl OnEnd for Keep {
     fn data(&mut self, _length: usize) {}
 
+    /// An app that writes head and body apart, without `TCP_NODELAY`, holds the body
+    /// until the head is acknowledged, and the kernel would take 40 ms over that (many
+    /// servers made for development do so). Costs nothing when the body came with its head.
+    fn waiting(&mut self) {
+        if !self.acknowledged {
+            self.acknowledged = true;
+            // Only a hint: without it the body comes later.
+            let _refused = self.connection.socket.set_tcp_quickack(true);
+        }
+    }
+
     fn end(self: Box<Self>, result: Result<(), &Failure>) {
-        let Self { pool, connection } = *self;
+        let Self { pool, connection, .. } = *self;
         if result.is_ok() {
             pool.keep(connection);
         }
