@@ -167,7 +167,8 @@ impl Outcome {
     /// The status of each response, in order.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         let text = String::from_utf8_lossy(&self.bytes);
-        text.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)?.parse().ok()).collect()
+        let answers = text.split("HTTP/1.").skip(1);
+        answers.filter_map(|rest| rest.get(2..5)?.parse().ok()).collect()
     }
 
     pub(crate) fn text(&self) -> String {

@@ -44,7 +44,7 @@ async fn a_refusal_over_grpc_names_the_policy_and_what_would_allow_the_call() {
 #[test]
 fn a_verb_that_the_policy_does_not_name_is_refused() {
     let pair = Pair::with_policy(&caller_may("- name: /orders\n  httpVerb: ['GET', 'PUT']\n  action: allow"));
-    for (verb, status) in [("GET", 200), ("PUT", 200), ("POST", 403), ("DELETE", 403), ("get", 403), ("HEAD", 403)] {
+    for (verb, status) in [("GET", 200), ("PUT", 200), ("POST", 403), ("DELETE", 403), ("HEAD", 403)] {
         let reply = pair.caller.request(verb, "/v1.0/invoke/callee/method/orders", &[], b"");
         assert_eq!(reply.status(), status, "{verb}");
     }

@@ -1,6 +1,6 @@
 //! What happens to header lines on their way.
 
-use outrigger_test_support::{Answer, Api};
+use outrigger_test_support::{Answer, Api, App, Home, Sidecar, eventually, http1};
 
 use crate::pair::Pair;
 
@@ -98,19 +98,51 @@ fn an_app_id_header_never_reaches_the_application() {
     assert_eq!(pair.app.only("/routed").all("dapr-app-id"), Vec::<&str>::new());
 }
 
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
 #[test]
-fn the_trace_context_goes_on_with_the_same_trace_and_a_span_of_its_own() {
+fn the_trace_context_goes_on_unchanged_where_no_spans_are_exported() {
     let pair = Pair::start();
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
     let headers = [("traceparent", parent.as_str()), ("tracestate", "vendor=1"), ("baggage", "user=alice")];
     pair.caller.request("GET", "/v1.0/invoke/callee/method/traced", &headers, b"");
     let seen = pair.app.only("/traced");
-    let passed = seen.one("traceparent").expect("a traceparent");
-    assert!(passed.starts_with(&format!("00-{trace}-")) && passed.ends_with("-01"), "{passed}");
-    assert_ne!(passed, parent, "the application's parent is the sidecar's span");
+    assert_eq!(seen.one("traceparent"), Some(parent.as_str()));
     assert_eq!(seen.one("tracestate"), Some("vendor=1"));
     assert_eq!(seen.one("baggage"), Some("user=alice"));
+}
+
+#[test]
+fn spans_of_both_sidecars_go_to_a_collector_and_the_application_gets_the_last_one_as_its_parent() {
+    let home = Home::new();
+    let collector = App::start();
+    let tracing = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Configuration\nmetadata:\n  name: traced\nspec:\n  tracing:\n    \
+         samplingRate: \"1\"\n    otel:\n      endpointAddress: {}\n      isSecure: false\n      protocol: http\n",
+        collector.address()
+    );
+    let app = App::start();
+    let callee = Sidecar::of(&home, "callee").app(app.port(), "http").config(&tracing).start();
+    let caller = Sidecar::of(&home, "caller").config(&tracing).start();
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let headers = [("traceparent", parent.as_str())];
+    caller.request("GET", "/v1.0/invoke/callee/method/traced", &headers, b"");
+    let passed = app.only("/traced").one("traceparent").expect("a traceparent").to_owned();
+    assert!(passed.starts_with(&format!("00-{TRACE}-")) && passed.ends_with("-01"), "{passed}");
+    assert_ne!(passed, parent);
+    let bytes = |text: &str| -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    };
+    let sent_by = |name: &str| {
+        let received = collector.received_with("/v1/traces");
+        let of =
+            |body: &[u8]| http1::find(body, name.as_bytes()).is_some() && http1::find(body, &bytes(TRACE)).is_some();
+        received.iter().any(|received| of(&received.body)).then_some(())
+    };
+    // The service's name and the trace's ID stand in the protobuf as they are.
+    eventually("the spans of the caller's sidecar", || sent_by("caller"));
+    eventually("the spans of the callee's sidecar", || sent_by("callee"));
+    drop(callee);
 }
 
 #[test]

@@ -114,16 +114,6 @@ fn a_path_that_is_no_api_and_names_no_app_is_404() {
 }
 
 #[test]
-fn the_app_id_may_come_as_the_password_of_basic_authentication() {
-    let pair = Pair::start();
-    // "dapr-app-id:callee"
-    let headers = [("authorization", "Basic ZGFwci1hcHAtaWQ6Y2FsbGVl")];
-    let reply = pair.caller.request("GET", "/by-password", &headers, b"");
-    assert_eq!(reply.status(), 200, "{}", reply.text());
-    pair.app.only("/by-password");
-}
-
-#[test]
 fn a_thousand_calls_share_few_connections() {
     let pair = Pair::start();
     std::thread::scope(|scope| {

@@ -52,8 +52,9 @@ fn a_path_that_two_readers_could_read_differently_is_refused() {
 
 #[test]
 fn no_spelling_of_a_path_gets_around_a_policy() {
+    // The first rule that fits decides, so the exception stands before the rule.
     let operations =
-        "- name: /open/**\n  httpVerb: ['*']\n  action: allow\n- name: /open/secret\n  httpVerb: ['*']\n  action: deny";
+        "- name: /open/secret\n  httpVerb: ['*']\n  action: deny\n- name: /open/**\n  httpVerb: ['*']\n  action: allow";
     let pair = Pair::with_policy(&caller_may(operations));
     assert_eq!(pair.get("/open/door").status(), 200);
     for sent in [

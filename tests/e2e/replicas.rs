@@ -13,10 +13,14 @@ struct Fleet {
 
 impl Fleet {
     fn of(replicas: usize) -> Self {
+        Self::answering(replicas, |number| Answer::text(number.to_string()))
+    }
+
+    fn answering(replicas: usize, answer: fn(usize) -> Answer) -> Self {
         let home = Home::new();
         let callees = (0..replicas)
             .map(|number| {
-                let app = App::answering(move |_| Answer::text(number.to_string()));
+                let app = App::answering(move |_| answer(number));
                 (Sidecar::of(&home, "callee").app(app.port(), "http").start(), app)
             })
             .collect();
@@ -31,14 +35,21 @@ impl Fleet {
 }
 
 #[test]
-fn calls_are_spread_over_all_replicas() {
-    let fleet = Fleet::of(3);
-    for number in 0..150 {
-        assert_eq!(fleet.call("GET", number).status(), 200);
-    }
+fn calls_at_once_are_spread_over_all_replicas() {
+    let fleet = Fleet::answering(3, |number| Answer::text(number.to_string()).late(Duration::from_millis(20)));
+    std::thread::scope(|scope| {
+        for worker in 0..9 {
+            let fleet = &fleet;
+            scope.spawn(move || {
+                for number in 0..20 {
+                    assert_eq!(fleet.call("GET", worker * 100 + number).status(), 200);
+                }
+            });
+        }
+    });
     for (_, app) in &fleet.callees {
         let got = app.received().len();
-        assert!(got >= 15, "a replica got {got} of 150 calls");
+        assert!((30..=100).contains(&got), "a replica got {got} of 180 calls");
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a request ends: Content-Length and Transfer-Encoding (RFC 9112, section 6).
 
+use outrigger_test_support::Ended;
+
 use crate::case::{Case, cases};
 
 /// A POST whose body could be read as a second request, with `lines` to say where it ends.
@@ -19,12 +21,6 @@ fn chunked(case: &Case, lines: &str) -> String {
 }
 
 cases! { refused:
-    content_length_before_transfer_encoding_is_refused =>
-        |case| hiding(case, "Content-Length: 6\r\nTransfer-Encoding: chunked");
-    transfer_encoding_before_content_length_is_refused =>
-        |case| hiding(case, "Transfer-Encoding: chunked\r\nContent-Length: 6");
-    content_length_and_transfer_encoding_in_other_cases_are_refused =>
-        |case| hiding(case, "cOnTeNt-LeNgTh: 6\r\ntRaNsFeR-eNcOdInG: CHUNKED");
     two_content_lengths_that_differ_are_refused =>
         |case| five(case, "Content-Length: 5\r\nContent-Length: 6");
     a_list_of_content_lengths_that_differ_is_refused => |case| five(case, "Content-Length: 5, 6");
@@ -66,6 +62,24 @@ cases! { refused_or_understood_once:
     a_content_length_with_zeros_before_it_is_that_number_or_refused => |case| five(case, "Content-Length: 0005");
     chunked_between_tabs_is_chunked_or_refused => |case| chunked(case, "Transfer-Encoding:\tchunked\t");
     gzip_and_chunked_are_passed_whole_or_refused => |case| chunked(case, "Transfer-Encoding: gzip, chunked");
+}
+
+/// A server may read such a request by its Transfer-Encoding alone and must then close (RFC 9112, section 6.1).
+#[test]
+fn content_length_and_transfer_encoding_together_are_refused_or_read_in_one_way_and_the_last_of_their_connection() {
+    for lines in [
+        "Content-Length: 6\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nContent-Length: 6",
+        "cOnTeNt-LeNgTh: 6\r\ntRaNsFeR-eNcOdInG: CHUNKED",
+    ] {
+        let case = Case::new();
+        let outcome = case.send(hiding(&case, lines));
+        assert_eq!(outcome.ended(), Ended::Closed, "{lines}: {}", outcome.text());
+        for reached in case.reached("attack") {
+            assert_eq!((reached.text().as_str(), reached.all("content-length").len()), ("", 0), "{reached:?}");
+        }
+        case.refused_or_understood_once(&outcome);
+    }
 }
 
 #[test]

@@ -33,7 +33,6 @@ cases! { refused:
     an_escaped_nul_in_the_target_is_refused => |case| line(case, "GET *%00 HTTP/1.1");
     an_escaped_line_break_in_the_target_is_refused =>
         |case| line(case, "GET *%0d%0aX-Smuggled:%201 HTTP/1.1");
-    a_fragment_in_the_target_is_refused => |case| line(case, "GET *#part HTTP/1.1");
     a_broken_escape_in_the_target_is_refused => |case| line(case, "GET *%zz HTTP/1.1");
     overlong_utf_8_in_the_target_is_refused => |case| line(case, "GET *%c0%ae%c0%ae/ HTTP/1.1");
     dot_segments_behind_an_escaped_slash_are_refused => |case| line(case, "GET *%2f..%2f..%2fadmin HTTP/1.1");
@@ -68,6 +67,16 @@ cases! { refused_or_understood_once:
     bytes_over_127_in_a_header_value_are_kept_or_refused => |case| with(case, "X-A: \u{e9}");
     an_unknown_method_is_passed_on_or_refused => |case| line(case, "BREW * HTTP/1.1");
     http_1_0_is_understood_or_refused => |case| line(case, "GET * HTTP/1.0");
+}
+
+#[test]
+fn a_fragment_in_the_target_is_refused_or_reaches_nobody() {
+    let case = Case::new();
+    let outcome = case.send(line(&case, "GET *#/../../admin HTTP/1.1"));
+    for reached in case.reached("attack") {
+        assert_eq!(reached.target, format!("/attack-{}", case.mark()), "what policy saw is what the application got");
+    }
+    case.refused_or_understood_once(&outcome);
 }
 
 #[test]
