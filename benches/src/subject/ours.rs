@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -44,7 +45,11 @@ struct Ports {
 
 pub(super) async fn start(binary: &Path, bench: &Bench, folder: &Path) -> anyhow::Result<Pair> {
     // A Unix socket's path holds about 100 bytes, and the control process wants a folder that is its user's alone.
-    let home = tempfile::Builder::new().prefix("outrigger-bench-").tempdir().context("make a home folder")?;
+    let home = tempfile::Builder::new()
+        .prefix("outrigger-bench-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .context("make a home folder")?;
     let access = folder.join("access.yaml");
     fs::write(&access, ACCESS)?;
 
@@ -88,7 +93,7 @@ pub(super) fn fresh(
 
 fn sidecar(mut command: Command, app: &str, ports: &Ports, home: &Path) -> Command {
     command
-        .args(["sidecar", "--app-id", app, "--dapr-listen-addresses", "127.0.0.1"])
+        .args(["sidecar", "--app-id", app, "--dapr-listen-addresses", "127.0.0.1", "--enable-api-logging=false"])
         .arg("--dapr-http-port")
         .arg(ports.http.to_string())
         .arg("--dapr-grpc-port")

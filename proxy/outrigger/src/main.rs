@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod control_plane;
 mod loopback;
+mod memory;
 mod ready;
 mod settings;
 mod shutdown;

@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::memory;
+
 /// Longest wait for the registry to store our entry before we call ourselves
 /// ready without it.
 const ANNOUNCED: Duration = Duration::from_secs(2);
@@ -58,6 +60,7 @@ pub(crate) async fn become_ready(waiting: Becoming) {
     }
     waiting.readiness.app_has_answered();
     tracing::info!("ready");
+    memory::forget_startup();
     // Keeps the announcement for as long as the task is not ended.
     waiting.announced.closed().await;
 }
