@@ -13,11 +13,6 @@ fn a_refusal_over_http_names_the_policy_and_what_would_allow_the_call() {
     for needle in ["callee-access", "caller", "/payments", "GET"] {
         assert!(text.contains(needle), "{needle} is not in {text}");
     }
-    assert!(
-        refused.head.one("outrigger-policy").is_some_and(|policy| policy.contains("callee-access")),
-        "{:?}",
-        refused.head
-    );
     assert_eq!(pair.get("/orders").status(), 200);
     assert_eq!(
         pair.app.only("/orders").one("outrigger-policy").map(|policy| policy.contains("callee-access")),

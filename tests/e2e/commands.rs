@@ -32,7 +32,7 @@ fn run_gives_the_app_its_ports_and_marks_whose_output_is_whose() {
     let home = Home::new();
     let script = "echo my-id=$APP_ID my-http=$DAPR_HTTP_PORT grpc=$DAPR_GRPC_PORT; echo to-stderr >&2; sleep 60";
     let mut process = run(&home, "shop", &[], script);
-    let line = process.log().wait_for("id=shop http=");
+    let line = process.log().wait_for("my-id=shop my-http=");
     assert!(line.contains("APP"), "{line}");
     assert!(process.log().wait_for("to-stderr").contains("APP"));
     let port: u16 = line.split("my-http=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
