@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
+use outrigger_identity::AppId;
 use outrigger_policy::access::CallProtocol;
 use outrigger_telemetry::access_record::{AccessRecord, Direction, Flag};
-use outrigger_telemetry::trace::Span;
+use outrigger_telemetry::trace::{Span, attribute};
 use outrigger_wire::{Body, Failure, OnEnd};
 
 /// A call under way: what will be told of it, and what must be kept until it ends.
@@ -28,6 +29,23 @@ impl<K: Send + 'static> CallRecord<K> {
             CallProtocol::Grpc => "grpc",
         });
         Self { access, span, uploaded: None, protocol, ended: false, kept: None }
+    }
+
+    /// Gives the span, where there is one, what is known before the call: stock's keys
+    /// and OpenTelemetry's.
+    pub(crate) fn describe(&mut self, callee: &AppId, method: &http::Method) {
+        let Some(span) = &mut self.span else { return };
+        let (protocol, system) = match self.protocol {
+            CallProtocol::Http => ("http", None),
+            CallProtocol::Grpc => ("grpc", Some("grpc")),
+        };
+        span.set(attribute::DAPR_PROTOCOL, protocol);
+        span.set(attribute::RPC_SERVICE, "ServiceInvocation");
+        span.set(attribute::NET_PEER_NAME, callee.app_id().to_owned());
+        span.set(attribute::HTTP_REQUEST_METHOD, method.as_str().to_owned());
+        if let Some(system) = system {
+            span.set(attribute::RPC_SYSTEM, system);
+        }
     }
 
     /// Counts the request's bytes as they pass.

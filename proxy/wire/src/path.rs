@@ -12,7 +12,8 @@
 //! | `/a%2Fb`, `/a%2fb` | `/a%2Fb`, one segment | as sent |
 //! | `/a//b` | `/a/b` | `/a/b` |
 //! | `/a/./b`, `/a/%2e%2e/b` | `/a/b`, `/b` | `/a/b`, `/b` |
-//! | a dot segment behind `%2F`, `%5C`, `\` or before `;` | refused | |
+//! | `/a/..%2Fb`, `/a%2F%2e%2e/b` (a dot segment once decoded) | `/b` | `/b` |
+//! | a dot segment behind `%5C` or `\`, or before `;` | refused | |
 //! | a control, NUL, space or byte over 0x7E in the clear; an escape of a control or of what is no UTF-8 | refused | |
 //! | `%` without two hexadecimal digits; `#` | refused | |
 //! | `%23`, `%3F`, an escape inside an escape that does not decode | kept; under [`Rules::Stock`] refused | as sent |
@@ -106,7 +107,8 @@ fn slow<'a>(raw: &'a str, rules: Rules) -> Result<CanonicalPath<'a>, Failure> {
     let mut segments: Vec<Segment<'_>> = Vec::new();
     let mut changed = !raw.starts_with('/');
     let body = raw.strip_prefix('/').unwrap_or(raw);
-    let mut parts = body.split('/').peekable();
+    changed |= body.split('/').any(hides_dots_behind_slashes);
+    let mut parts = body.split('/').flat_map(at_escaped_slashes).peekable();
     let mut trailing = body.is_empty();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
@@ -149,6 +151,54 @@ fn join<'s>(segments: impl Iterator<Item = &'s str>) -> String {
         path.push('/');
     }
     path
+}
+
+/// A segment's parts: itself, or, where an escaped slash sets off a dot segment, what
+/// stands between its escaped slashes. Elsewhere an escaped slash is part of a name.
+fn at_escaped_slashes(segment: &str) -> impl Iterator<Item = &str> {
+    let splits = hides_dots_behind_slashes(segment);
+    let mut rest = Some(segment);
+    std::iter::from_fn(move || {
+        let here = rest?;
+        match escaped_slash(here).filter(|_| splits) {
+            Some(at) => {
+                rest = here.get(at + 3..);
+                here.get(..at)
+            }
+            None => rest.take(),
+        }
+    })
+}
+
+fn hides_dots_behind_slashes(segment: &str) -> bool {
+    let mut rest = Some(segment);
+    let mut slashes = 0;
+    let mut dots = false;
+    while let Some(here) = rest {
+        let at = escaped_slash(here);
+        dots |= is_dot_segment(at.and_then(|at| here.get(..at)).unwrap_or(here));
+        slashes += usize::from(at.is_some());
+        rest = at.and_then(|at| here.get(at + 3..));
+    }
+    slashes > 0 && dots
+}
+
+fn escaped_slash(text: &str) -> Option<usize> {
+    text.as_bytes().windows(3).position(|window| window.eq_ignore_ascii_case(b"%2f"))
+}
+
+/// `.` or `..`, each dot in the clear or escaped.
+fn is_dot_segment(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    let mut dots = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
+            _ => return false,
+        };
+        dots += 1;
+    }
+    matches!(dots, 1 | 2)
 }
 
 /// One segment in canonical form; the error is what would be valid.
@@ -249,6 +299,10 @@ mod tests {
             ("/a/b/..", "/a", "/a/"),
             ("/a/b/.", "/a/b", "/a/b/"),
             ("/...", "/...", "/..."),
+            ("/a/..%2Fb", "/b", "/b"),
+            ("/a%2F..%2fb%2Fc", "/b/c", "/b/c"),
+            ("/admin%2f%2E%2e%2Fpublic", "/public", "/public"),
+            ("/a/x%2F.", "/a/x", "/a/x/"),
             ("/.well-known/x", "/.well-known/x", "/.well-known/x"),
             ("/a;v=1/b", "/a;v=1/b", "/a;v=1/b"),
             ("/%E4%B8%AD", "/%E4%B8%AD", "/%E4%B8%AD"),
@@ -279,8 +333,6 @@ mod tests {
             "/a#b",
             "/a%C0%AE%C0%AE/b",
             "/%ff",
-            "/a%2F..%2Fb",
-            "/..%2Fb",
             "/a%5C..%5Cb",
             "/..\\b",
             "/..;/b",

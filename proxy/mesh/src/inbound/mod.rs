@@ -120,8 +120,12 @@ impl native::Handler for Caller<'_> {
             outrigger_telemetry::trace::call_local(parts.this.app_id(), request.uri().path().trim_start_matches('/'))
         });
         let mut record: CallRecord = CallRecord::begin(Direction::Inbound, protocol, span);
+        record.describe(&parts.this, request.method());
         record.access.wire(Wire::Native.name());
         record.access.caller_id(&self.peer.id);
+        if let Some(app) = &self.peer.app {
+            record.access.caller_app(app);
+        }
         record.access.callee_app(&parts.this);
         record.access.method(request.method());
         record.access.path(request.uri().path());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Response, Uri};
-use outrigger_identity::AppId;
+use outrigger_identity::{AppId, SpiffeId};
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_telemetry::access_record::{Direction, Flag};
 use outrigger_telemetry::trace::SpanKind;
@@ -27,6 +27,8 @@ pub struct Outbound(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
+    /// Who we are to a callee.
+    own: SpiffeId,
     measures: Arc<Measures>,
     dialer: Arc<Dialer>,
     targets: Mutex<HashMap<AppId, Known>>,
@@ -42,7 +44,8 @@ impl Outbound {
     pub fn new(parts: Parts) -> Self {
         let measures = Arc::new(Measures::new(&parts.metrics, &parts.this));
         let dialer = Dialer::new(parts.identity.clone(), Arc::clone(&parts.limits), Arc::clone(&measures));
-        Self(Arc::new(Inner { parts, measures, dialer, targets: Mutex::default() }))
+        let own = parts.this.spiffe_id(&parts.trust_domain);
+        Self(Arc::new(Inner { parts, own, measures, dialer, targets: Mutex::default() }))
     }
 
     /// Sends a call and gives the response, its body still to come.
@@ -75,7 +78,9 @@ impl Inner {
             outrigger_telemetry::trace::call_local(app.app_id(), request.uri().path().trim_start_matches('/'))
         });
         let mut record: CallRecord<Kept> = CallRecord::begin(Direction::Outbound, call.protocol, span);
+        record.describe(app, request.method());
         record.access.wire(Wire::Native.name());
+        record.access.caller_id(&self.own);
         record.access.caller_app(&parts.this);
         record.access.callee_app(app);
         record.access.method(request.method());
@@ -131,7 +136,7 @@ impl Inner {
     /// Our app calls itself: no wire, no policy, the same gate before the app.
     async fn to_ourselves(&self, call: &Call, request: Request<Body>) -> Result<Response<Body>, Failure> {
         let parts = &self.parts;
-        let caller = parts.this.spiffe_id(&parts.trust_domain);
+        let caller = self.own.clone();
         let mut record: CallRecord = CallRecord::begin(Direction::Outbound, call.protocol, None);
         record.access.wire(Wire::Local.name());
         record.access.caller_id(&caller);
