@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use outrigger_test_support::{Answer, App, Ended, Gate, Home, RawConnection, Received, Sidecar, http1};
+use outrigger_test_support::{Answer, App, Ended, Gate, Home, RawConnection, Received, Sidecar};
 
 /// Two sidecars and the callee's application. Cases that run at the same time share one, and the last takes it down.
 pub(crate) struct Field {
@@ -65,7 +65,12 @@ impl Case {
         field.answers.lock().unwrap().insert(good.clone(), Answer::text("untouched").held(&hold));
         let http = field.caller.http();
         let target = format!("/v1.0/invoke/callee/method/{good}");
-        let bystander = std::thread::spawn(move || http1::request(http, "GET", &target, &[], b"").text());
+        let bystander = std::thread::spawn(move || {
+            let mut connection = RawConnection::open(http);
+            connection.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            // It is held for as long as the case takes.
+            connection.response("GET", Duration::from_secs(120)).expect("an answer").text()
+        });
         outrigger_test_support::eventually("the good call at the application", || {
             (!field.app.received_with(&good).is_empty()).then_some(())
         });
