@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::Failure;
 use crate::replay::Attempt;
+use crate::{Failure, header};
 
 /// A request or response body: bytes, then perhaps trailers.
 ///
@@ -118,7 +118,7 @@ impl Body {
     /// a reader that counts (HTTP/1.1 with `content-length`) asks no further.
     fn promised_all(&self) -> bool {
         match &self.kind {
-            Kind::H2(h2) => h2.remaining == Some(0),
+            Kind::H2(h2) => h2.remaining == Some(0) || h2.stream.is_end_stream(),
             _ => self.is_end_stream(),
         }
     }
@@ -171,12 +171,18 @@ impl http_body::Body for Body {
     type Error = Failure;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let Poll::Ready(frame) = self.poll_kind(cx) else {
+        let Poll::Ready(mut frame) = self.poll_kind(cx) else {
             for on_end in self.on_end.iter_mut().flatten() {
                 on_end.waiting();
             }
             return Poll::Pending;
         };
+        // What nobody may say in a header nobody may say in a trailer: some apps read both as one.
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            header::strip_control(trailers);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 for on_end in self.on_end.iter_mut().flatten() {

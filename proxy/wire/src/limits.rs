@@ -66,8 +66,8 @@ limits! {
     /// Streams that a client may hold open on one HTTP/2 connection to the API.
     http2_streams: 1_000, "streams";
     /// Receive window of one HTTP/2 stream.
-    http2_stream_window: 262_144, "bytes";
-    /// Receive window of one HTTP/2 connection.
+    http2_stream_window: 131_072, "bytes";
+    /// Receive window of one HTTP/2 connection from a client of the API.
     http2_connection_window: 1_048_576, "bytes";
     /// Bytes buffered for sending on one HTTP/2 stream.
     http2_send_buffer: 262_144, "bytes";
@@ -75,17 +75,15 @@ limits! {
     http2_pending_resets: 64, "streams";
     /// Streams that we hold open on one connection to a peer; past it another is made.
     peer_streams: 500, "streams";
+    /// Life of a connection to a peer with no stream open.
+    peer_idle_timeout_ms: 90_000, "milliseconds";
     /// Connections to one replica of a peer.
     peer_connections: 16, "connections";
     /// Longest request path, without its query.
     path_bytes: 16_384, "bytes";
-    /// Calls to one target that wait for a replica; the next is refused at once.
-    pending_calls: 10_000, "calls";
-    /// Request bytes kept so that an attempt can be repeated; a longer body is sent once.
-    replay_bytes: 65_536, "bytes";
     /// Idle HTTP/1.1 connections kept to the app.
     app_idle_connections: 256, "connections";
-    /// Connections to the app in all; the next call waits.
+    /// Calls to an HTTP/1.1 app at once; the next waits.
     app_connections: 4_096, "connections";
     /// Targets whose endpoints, breakers and connections are kept; the least used goes first.
     targets: 1_024, "targets";
@@ -93,7 +91,7 @@ limits! {
     header_timeout_ms: 10_000, "milliseconds";
     /// Life of a client's connection to the API with no request open.
     idle_timeout_ms: 180_000, "milliseconds";
-    /// Wait for a reader or writer of a body to move at all.
+    /// Wait for the reader of a body to take anything of it.
     stall_timeout_ms: 300_000, "milliseconds";
     /// Wait for one TCP connection.
     connect_timeout_ms: 1_000, "milliseconds";
@@ -119,6 +117,14 @@ impl Limits {
     /// A duration limit as such.
     pub const fn millis(value: u64) -> std::time::Duration {
         std::time::Duration::from_millis(value)
+    }
+
+    /// Receive window of an HTTP/2 connection that strangers share: room for every stream's own.
+    ///
+    /// With less, a few streams whose data nobody reads would stop all the others.
+    pub fn shared_window(&self, streams: u64) -> u32 {
+        const MOST: u64 = (1 << 31) - 1;
+        Self::word(self.http2_stream_window.saturating_mul(streams).clamp(self.http2_connection_window, MOST))
     }
 
     /// A count or size as the platform's word; saturates, and no limit is near it.

@@ -13,10 +13,13 @@ use http::{Request, Response};
 use http_body::Body as _;
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_policy::retry::{AttemptEnd, Budget, RetryOn};
-use outrigger_wire::{Body, Failure, Replay, RetryClass};
+use outrigger_wire::{Body, Failure, Replay, RetryClass, header};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::balance::{Admission, Pending, Replica};
+
+/// What a failed attempt counts as in its replica's latency, at least.
+const FAILED: Duration = Duration::from_secs(1);
 
 /// What the executor attempts.
 pub(crate) trait Attempts {
@@ -59,7 +62,7 @@ pub(crate) async fn execute<A: Attempts + Sync>(
     attempts: &mut u32,
 ) -> Result<Answer<A::Kept>, Failure> {
     let started = Instant::now();
-    let until = earliest(deadline, policy.deadline.map(|within| started + within));
+    let until = earliest(deadline, policy.deadline.and_then(|within| started.checked_add(within)));
     with_budget(budget, |budget| budget.on_call());
 
     let idempotent = RetryOn::is_idempotent(request.method().as_str());
@@ -110,7 +113,7 @@ async fn one<A: Attempts + Sync>(
     };
     let mut under_way = UnderWay { replica: &replica, admission: Some(admission) };
     let pending = replica.load.enter();
-    let give_up = policy.per_try.map(|within| started + within);
+    let give_up = policy.per_try.and_then(|within| started.checked_add(within));
     // A caller that waits only a moment says nothing of the replica.
     let impatient = until.is_some_and(|until| give_up.is_none_or(|give_up| until <= give_up));
     let until = earliest(until, give_up);
@@ -124,14 +127,21 @@ async fn one<A: Attempts + Sync>(
     let now = Instant::now();
     let latency = now.saturating_duration_since(started);
     let timed_out = until.is_some_and(|until| now >= until);
-    under_way.settle(now, if impatient && timed_out { None } else { blame(&sent) });
+    let against = if impatient && timed_out { None } else { blame(&sent) };
+    under_way.settle(now, against);
     drop(under_way);
     let result = match sent {
         Ok((response, kept)) => {
             replica.load.observe(now, latency);
             Ok(Answer { response, replica: Arc::clone(&replica), kept: (kept, pending), latency })
         }
-        Err(failure) => Err(failure),
+        Err(failure) => {
+            if against == Some(false) {
+                // Who fails at once must not look like who answers fast.
+                replica.load.observe(now, latency.max(FAILED));
+            }
+            Err(failure)
+        }
     };
     (result, Some(replica))
 }
@@ -180,7 +190,7 @@ fn failed(failure: &Failure) -> Option<AttemptEnd> {
 
 /// A gRPC answer that is its status alone, or an HTTP answer.
 fn answered(response: &Response<Body>) -> Option<AttemptEnd> {
-    if let Some(status) = response.headers().get("grpc-status") {
+    if let Some(status) = response.headers().get("grpc-status").filter(|_| header::is_grpc(response.headers())) {
         let status = status.to_str().ok()?.parse().ok()?;
         return response.body().is_end_stream().then_some(AttemptEnd::Grpc(status));
     }
@@ -346,6 +356,7 @@ mod tests {
                 Does::Breaks => return Err(Failure::new(Cause::Reset { reason: "cut".into() })),
                 Does::Hangs => std::future::pending().await,
                 Does::Trailers(status) => {
+                    response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
                     response.headers_mut().insert("grpc-status", status.into());
                 }
             }

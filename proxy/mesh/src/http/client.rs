@@ -1,10 +1,13 @@
 //! Calling one address in clear, over pooled connections: the app beside us.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, Version as HttpVersion};
+use http_body::Body as _;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_wire::{Body, Cause, Failure, Limits, OnEnd};
@@ -49,6 +52,8 @@ struct Pool {
     shared: Mutex<Option<http2::SendRequest<Body>>>,
     connecting: tokio::sync::Mutex<()>,
     drivers: Mutex<JoinSet<()>>,
+    /// Whether a task watches over the idle connections.
+    reaping: AtomicBool,
 }
 
 struct Idle {
@@ -60,7 +65,6 @@ struct Connection {
     sender: http1::SendRequest<Body>,
     /// The same socket, for [`Keep::waiting`].
     socket: Socket,
-    _slot: OwnedSemaphorePermit,
 }
 
 impl Client {
@@ -74,6 +78,7 @@ impl Client {
             shared: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             drivers: Mutex::default(),
+            reaping: AtomicBool::new(false),
         }))
     }
 
@@ -99,13 +104,16 @@ impl Client {
     }
 
     async fn send_http1(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+        // Held by the call, not by the connection: an idle one must not keep a caller waiting.
+        let slot = Arc::clone(&self.0.slots).acquire_owned().await.map_err(|_| Failure::new(Cause::Draining))?;
+        says_that_it_has_a_body(&mut request);
         loop {
             let (mut connection, reused) = match self.0.take_idle() {
                 Some(connection) => (connection, true),
                 None => (self.connect_http1().await?, false),
             };
             match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.keep_after(response, connection)),
+                Ok(response) => return Ok(self.keep_after(response, connection, slot)),
                 Err(mut error) => match error.take_message() {
                     // Closed between two requests: nothing was written, so this
                     // cannot have been seen. A fresh connection settles it.
@@ -118,15 +126,19 @@ impl Client {
     }
 
     /// The response, with its connection going back to the pool at its end.
-    fn keep_after(&self, response: Response<hyper::body::Incoming>, connection: Connection) -> Response<Body> {
+    fn keep_after(
+        &self,
+        response: Response<hyper::body::Incoming>,
+        connection: Connection,
+        slot: OwnedSemaphorePermit,
+    ) -> Response<Body> {
         response.map(|incoming| {
-            let keep = Keep { pool: Arc::clone(&self.0), connection, acknowledged: false };
+            let keep = Keep { pool: Arc::clone(&self.0), connection, slot, acknowledged: false };
             Body::from(incoming).with_on_end(Box::new(keep))
         })
     }
 
     async fn connect_http1(&self) -> Result<Connection, Failure> {
-        let slot = Arc::clone(&self.0.slots).acquire_owned().await.map_err(|_| Failure::new(Cause::Draining))?;
         let stream = self.0.connect().await?;
         let socket = SockRef::from(&stream).try_clone().map_err(|error| {
             Failure::new(Cause::Connect { endpoint: self.0.config.address.to_string(), reason: error.to_string() })
@@ -142,7 +154,7 @@ impl Client {
                 tracing::debug!(error = %Failure::from_hyper(error), "connection to the app ended");
             }
         });
-        Ok(Connection { sender, socket, _slot: slot })
+        Ok(Connection { sender, socket })
     }
 
     async fn send_http2(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
@@ -183,7 +195,7 @@ impl Client {
         let (sender, driver) = http2::Builder::new(Tasks)
             .timer(TokioTimer::new())
             .initial_stream_window_size(Limits::word(limits.http2_stream_window))
-            .initial_connection_window_size(Limits::word(limits.http2_connection_window))
+            .initial_connection_window_size(limits.shared_window(limits.http2_streams))
             .max_send_buf_size(Limits::size(limits.http2_send_buffer))
             .max_header_list_size(Limits::word(limits.http2_header_list_bytes))
             .keep_alive_interval(Duration::from_secs(30))
@@ -206,6 +218,27 @@ impl Pool {
         net::connect(&self.config.address, Limits::millis(self.config.limits.connect_timeout_ms)).await
     }
 
+    /// Ends idle connections when their time has come, for as long as there are any.
+    fn reap(self: &Arc<Self>) {
+        if self.reaping.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Weak: the task must not keep the pool, nor with it itself.
+        let (pool, every) = (Arc::downgrade(self), self.config.idle_timeout);
+        self.own(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                let Some(pool) = pool.upgrade() else { return };
+                let mut idle = lock(&pool.idle);
+                idle.retain(|idle| idle.since.elapsed() < every && !idle.connection.sender.is_closed());
+                if idle.is_empty() {
+                    pool.reaping.store(false, Ordering::Relaxed);
+                    return;
+                }
+            }
+        });
+    }
+
     /// The connection that was used last, if it still stands and has nothing in flight.
     fn take_idle(&self) -> Option<Connection> {
         let mut idle = lock(&self.idle);
@@ -221,7 +254,7 @@ impl Pool {
         None
     }
 
-    fn keep(&self, connection: Connection) {
+    fn keep(self: &Arc<Self>, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }
@@ -230,6 +263,8 @@ impl Pool {
             idle.pop_front();
         }
         idle.push_back(Idle { connection, since: Instant::now() });
+        drop(idle);
+        self.reap();
     }
 
     fn live_shared(&self) -> Option<http2::SendRequest<Body>> {
@@ -247,6 +282,16 @@ impl Pool {
     }
 }
 
+/// Hyper takes a GET or HEAD of unknown length for one without a body, and drops it.
+fn says_that_it_has_a_body(request: &mut Request<Body>) {
+    if !request.body().is_end_stream()
+        && request.body().size_hint().exact().is_none()
+        && !request.headers().contains_key(CONTENT_LENGTH)
+    {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
 /// Nothing of the request was written.
 fn closed_at_once() -> Failure {
     Failure::new(Cause::Refused { reason: "the connection was closed as soon as it was made".to_owned() })
@@ -261,6 +306,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 struct Keep {
     pool: Arc<Pool>,
     connection: Connection,
+    slot: OwnedSemaphorePermit,
     acknowledged: bool,
 }
 
@@ -279,10 +325,12 @@ impl OnEnd for Keep {
     }
 
     fn end(self: Box<Self>, result: Result<(), &Failure>) {
-        let Self { pool, connection, .. } = *self;
+        let Self { pool, connection, slot, .. } = *self;
         if result.is_ok() {
             pool.keep(connection);
         }
+        // Only now, so that who waited finds it.
+        drop(slot);
     }
 }
 

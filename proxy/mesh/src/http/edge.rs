@@ -7,8 +7,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,18 +32,35 @@ pub(super) struct Clock {
 }
 
 /// How many requests are open on the connection, as the service knows it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Open(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(super) struct Open(Arc<Requests>);
+
+#[derive(Debug)]
+struct Requests {
+    open: AtomicUsize,
+    /// When the last one ended; before the first, when the connection began.
+    ended: Mutex<Instant>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self(Arc::new(Requests { open: AtomicUsize::new(0), ended: Mutex::new(Instant::now()) }))
+    }
+}
 
 impl Open {
     /// Counts one request more until the guard is dropped.
     pub(super) fn enter(&self) -> OpenRequest {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.open.fetch_add(1, Ordering::Relaxed);
         OpenRequest(Self(Arc::clone(&self.0)))
     }
 
     fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.open.load(Ordering::Relaxed) > 0
+    }
+
+    fn idle_since(&self) -> Instant {
+        *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,7 +70,8 @@ pub(super) struct OpenRequest(Open);
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        *self.0.0.ended.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -114,15 +132,25 @@ impl Edge {
     }
 
     fn poll_read_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.open.any() {
-            self.head_since = None;
-            return Poll::Pending;
+        loop {
+            let now = Instant::now();
+            let open = self.open.any();
+            if open {
+                self.head_since = None;
+            }
+            // While a request is open the timer only looks again: nothing else would, for
+            // hyper does not read once more when the request has ended.
+            let deadline = match self.head_since {
+                Some(since) => since + self.clock.header,
+                None if open => now + self.clock.idle,
+                None => self.open.idle_since() + self.clock.idle,
+            };
+            let timed_out = ready!(self.read_timer.poll_at(deadline, cx));
+            if now >= deadline {
+                return Poll::Ready(timed_out);
+            }
+            self.read_timer.armed = false;
         }
-        let (from, limit) = match self.head_since {
-            Some(since) => (since, self.clock.header),
-            None => (Instant::now(), self.clock.idle),
-        };
-        self.read_timer.poll_at(from + limit, cx)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use outrigger_certs::TrustDomains;
 use outrigger_identity::{AppId, SpiffeId};
 use outrigger_policy::access::{AccessRequest, Action, CallProtocol};
@@ -15,7 +15,7 @@ use outrigger_wire::{Body, CanonicalPath, Cause, Failure, Limits, header};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::CallRecord;
@@ -75,8 +75,10 @@ async fn terminate(port: &Port, socket: TcpStream) -> Result<(TlsStream<Socket>,
     let config = identity.server_config(&[ALPN], &port.trust_domains).map_err(|error| error.to_string())?;
     let within = Limits::millis(port.parts.limits.handshake_timeout_ms);
     let shaking = async {
+        // Who only connects and says nothing takes no place.
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), native::socket(socket)).await?;
         let _one_of_few = port.handshakes.acquire().await;
-        TlsAcceptor::from(config).accept(native::socket(socket)).await
+        hello.into_stream(config).await
     };
     let stream = timeout(within, shaking)
         .await
@@ -133,6 +135,7 @@ impl native::Handler for Caller<'_> {
         if let Some((version, exchange)) = self.peer.tls.split_once(' ') {
             record.access.tls(version, exchange);
         }
+        let head = request.method() == Method::HEAD;
         let request = record.count_upload(request);
         let delivered = match self.authorise(&request, protocol) {
             Ok((policy, forward)) => {
@@ -164,7 +167,8 @@ impl native::Handler for Caller<'_> {
                 record.failed(&failure);
                 self.port.measures.failed("inbound", &failure);
                 self.measures.answer(failure.http().as_u16());
-                refusal(&failure)
+                // A body in answer to HEAD would break the stream (RFC 9110, section 9.3.2).
+                if head { refusal(&failure).map(|_| Body::empty()) } else { refusal(&failure) }
             }
         }
     }
@@ -180,6 +184,9 @@ impl Caller<'_> {
     ) -> Result<(Arc<str>, Option<String>), Failure> {
         let parts = &self.port.parts;
         self.meant_for_us(request)?;
+        if request.method() == Method::CONNECT {
+            return Err(Cause::Unsupported { what: "the CONNECT method".to_owned() }.into());
+        }
         if request.uri().path().len() as u64 > parts.limits.path_bytes {
             return Err(Failure::limit(parts.limits.path_bytes()));
         }
@@ -234,7 +241,12 @@ impl Caller<'_> {
         let mut uri = http::uri::Parts::default();
         uri.path_and_query = path;
         *request.uri_mut() = http::Uri::from_parts(uri).map_err(|error| Failure::internal(error.to_string()))?;
-        self.port.parts.local.deliver(call, request).await
+        let response = self.port.parts.local.deliver(call, request).await?;
+        if response.status().is_informational() {
+            let reason = format!("it answered {} though nothing had asked for it", response.status());
+            return Err(Cause::Protocol { peer: "the app".to_owned(), reason }.into());
+        }
+        Ok(response)
     }
 }
 

@@ -12,7 +12,7 @@ use outrigger_policy::call_policy::CallPolicy;
 use outrigger_telemetry::access_record::{Direction, Flag};
 use outrigger_telemetry::trace::SpanKind;
 use outrigger_wire::{Body, Cause, Failure, Limits, header};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use self::target::{AppTarget, Kept};
 use crate::call::execute;
@@ -87,7 +87,7 @@ impl Inner {
         record.access.path(request.uri().path());
         record.access.trace(&trace);
         let policy = self.call_policy();
-        let target = match self.target(app, &policy).await {
+        let target = match within(call.deadline, self.target(app, &policy)).await {
             Ok(target) => target,
             Err(failure) => {
                 record.failed(&failure);
@@ -155,7 +155,7 @@ impl Inner {
             policy: "own app".into(),
             trace: call.trace.clone(),
         };
-        match parts.local.deliver(inbound, request).await {
+        match within(call.deadline, parts.local.deliver(inbound, request)).await {
             Ok(mut response) => {
                 strip_from_app(response.headers_mut());
                 Ok(record.answered(response, ()))
@@ -176,6 +176,7 @@ impl Inner {
         if let Some(target) = self.known(app) {
             return Ok(target);
         }
+        self.make_room();
         let endpoints = self.parts.resolver.resolve(app).await?;
         let mut targets = lock(&self.targets);
         // Another call may have resolved it meanwhile; one state must serve both.
@@ -190,12 +191,17 @@ impl Inner {
             )),
             used: Instant::now(),
         });
-        let target = Arc::clone(&known.target);
-        if targets.len() > Limits::size(self.parts.limits.targets) {
+        Ok(Arc::clone(&known.target))
+    }
+
+    /// Lets the least used target go where there may be no more. Before the next is resolved: what
+    /// resolves may be bounded too, and counts what we hold.
+    fn make_room(&self) {
+        let mut targets = lock(&self.targets);
+        if targets.len() >= Limits::size(self.parts.limits.targets) {
             let oldest = targets.iter().min_by_key(|(_, known)| known.used).map(|(app, _)| app.clone());
             oldest.map(|oldest| targets.remove(&oldest));
         }
-        Ok(target)
     }
 
     fn known(&self, app: &AppId) -> Option<Arc<AppTarget>> {
@@ -214,6 +220,14 @@ impl Inner {
 // Each entry is whole at every moment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What `work` gives, or that the caller's deadline has passed.
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let Some(deadline) = deadline else { return work.await };
+    let started = Instant::now();
+    let late = || Failure::timeout("deadline of the call", deadline.saturating_duration_since(started));
+    timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// An app's response must not speak for a sidecar, nor for the hop it came by.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::uri::{Authority, PathAndQuery};
 use http::{Request, Response, Uri};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, Limited};
 use outrigger_identity::{AppId, SpiffeId, TrustDomain};
 use outrigger_policy::breaker::{Breaker, BreakerPolicy};
@@ -39,6 +40,7 @@ pub(super) struct AppTarget {
 
 struct Live {
     endpoints: watch::Receiver<Arc<Vec<Endpoint>>>,
+    seen: Option<Arc<Vec<Endpoint>>>,
     replicas: Arc<[Arc<Replica>]>,
     random: fastrand::Rng,
 }
@@ -68,7 +70,7 @@ impl AppTarget {
         dialer: Arc<Dialer>,
         measures: TargetMeasures,
     ) -> Self {
-        let mut live = Live { endpoints, replicas: Arc::default(), random: fastrand::Rng::new() };
+        let mut live = Live { endpoints, seen: None, replicas: Arc::default(), random: fastrand::Rng::new() };
         live.endpoints.mark_changed();
         Self {
             name: name.clone(),
@@ -98,9 +100,13 @@ impl AppTarget {
     /// The replicas that discovery names now; one that it named before keeps its state.
     fn replicas(&self) -> (Arc<[Arc<Replica>]>, fastrand::Rng) {
         let mut live = self.lock();
-        if live.endpoints.has_changed().unwrap_or(false) {
+        // A source that went away cannot say whether its last set was seen: look.
+        if live.endpoints.has_changed().unwrap_or(true) {
             let endpoints = Arc::clone(&live.endpoints.borrow_and_update());
-            live.replicas = endpoints.iter().map(|endpoint| self.replica(endpoint, &live.replicas)).collect();
+            if !live.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &endpoints)) {
+                live.replicas = endpoints.iter().map(|endpoint| self.replica(endpoint, &live.replicas)).collect();
+                live.seen = Some(endpoints);
+            }
         }
         let random = live.random.fork();
         (Arc::clone(&live.replicas), random)
@@ -149,7 +155,8 @@ async fn remote_failure(response: Response<Body>) -> Failure {
     let (head, body) = response.into_parts();
     let word = |name| head.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let text = match timeout(FAILURE_WAIT, Limited::new(body, FAILURE_TEXT).collect()).await {
-        Ok(Ok(text)) => String::from_utf8_lossy(&text.to_bytes()).into_owned(),
+        // In answer to HEAD it can say nothing.
+        Ok(Ok(text)) if text.size_hint().exact() != Some(0) => String::from_utf8_lossy(&text.to_bytes()).into_owned(),
         _ => "the callee's sidecar did not say why".to_owned(),
     };
     Failure::from_wire(word(header::FAILURE).unwrap_or_default(), word(header::POLICY), text)

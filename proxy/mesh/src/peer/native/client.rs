@@ -13,7 +13,7 @@ use h2::{Ping, PingPong};
 use http::{Request, Response};
 use http_body::Body as _;
 use outrigger_identity::SpiffeId;
-use outrigger_wire::{Body, Cause, Failure, Limits, OnEnd, header};
+use outrigger_wire::{Body, Cause, Failure, Limits, OnEnd, RetryClass, header};
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, timeout};
@@ -25,6 +25,9 @@ use super::{ALPN, Socket, socket};
 use crate::peer::coalesce::{Coalesce, Flusher, coalesce};
 
 type Stream = TlsStream<Socket>;
+
+/// In the count of streams: the connection ends. Far above any count.
+const CLOSED: u32 = 1 << 31;
 
 /// An established connection to one replica.
 pub(super) struct Connection {
@@ -85,7 +88,7 @@ pub(super) async fn establish(
     let (io, flusher) = coalesce(tls);
     let (sender, mut codec) = h2::client::Builder::new()
         .initial_window_size(Limits::word(limits.http2_stream_window))
-        .initial_connection_window_size(Limits::word(limits.http2_connection_window))
+        .initial_connection_window_size(limits.shared_window(limits.peer_streams))
         .max_header_list_size(Limits::word(limits.http2_header_list_bytes))
         .max_send_buffer_size(Limits::size(limits.http2_send_buffer))
         .max_concurrent_reset_streams(Limits::size(limits.http2_pending_resets))
@@ -94,7 +97,7 @@ pub(super) async fn establish(
         .await
         .map_err(Failure::from_h2)?;
     let streams = Arc::new(AtomicU32::new(0));
-    let liveness = Liveness::new(codec.ping_pong(), Arc::clone(&streams), Limits::millis(limits.ping_timeout_ms));
+    let liveness = Liveness::new(codec.ping_pong(), Arc::clone(&streams), limits);
     let connection = Connection {
         sender,
         streams,
@@ -107,6 +110,11 @@ pub(super) async fn establish(
 }
 
 impl Connection {
+    /// Ended for having been idle; takes no stream.
+    pub(super) fn is_closed(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) >= CLOSED
+    }
+
     /// A place for one stream more; `None` when the connection has as many as it may.
     pub(super) fn take_slot(&self, most: u64) -> Option<Slot> {
         if u64::from(self.streams.fetch_add(1, Ordering::Relaxed)) < most {
@@ -142,7 +150,7 @@ impl Connection {
         let response = poll_fn(|cx| {
             if let Some(sending) = &mut pump {
                 match pin!(sending).poll(cx) {
-                    Poll::Ready(Err(Stopped::Source(failure))) => return Poll::Ready(Err(failure)),
+                    Poll::Ready(Err(Stopped::Source(failure))) => return Poll::Ready(Err(of_the_caller(failure))),
                     // The peer wants no more of it; what it answers says why.
                     Poll::Ready(Ok(()) | Err(Stopped::Reader(_))) => pump = None,
                     Poll::Pending => {}
@@ -152,6 +160,15 @@ impl Connection {
         })
         .await?;
         Ok(response.map_with(pump))
+    }
+}
+
+/// A body that breaks off is its sender's doing: no word against the replica, and nothing
+/// that another attempt could mend.
+fn of_the_caller(failure: Failure) -> Failure {
+    match failure.retry_class() {
+        RetryClass::Never => failure,
+        RetryClass::NotSent | RetryClass::MaybeSent => Failure::with_source(Cause::Cancelled, failure),
     }
 }
 
@@ -193,10 +210,11 @@ impl Driver {
     /// Runs the connection until it ends, flushing once a wakeup.
     pub(super) async fn run(mut self) -> Result<(), Failure> {
         poll_fn(|cx| {
-            if let Poll::Ready(failure) = self.liveness.poll_dead(cx) {
-                return Poll::Ready(Err(failure));
-            }
+            // The codec first: after a pause of ours the pong may lie unread.
             let ended = pin!(&mut self.codec).poll(cx);
+            if let Poll::Ready(result) = self.liveness.poll_over(cx) {
+                return Poll::Ready(result);
+            }
             match self.flusher.poll_flush(cx) {
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Failure::new(Cause::Reset { reason: error.to_string() }))),
                 _ => ended.map_err(Failure::from_h2),
@@ -212,27 +230,40 @@ struct Liveness {
     ping_pong: Option<PingPong>,
     streams: Arc<AtomicU32>,
     period: Duration,
+    idle: Duration,
+    idle_after: Duration,
     ticks: Interval,
     waiting: bool,
 }
 
 impl Liveness {
-    fn new(ping_pong: Option<PingPong>, streams: Arc<AtomicU32>, period: Duration) -> Self {
+    fn new(ping_pong: Option<PingPong>, streams: Arc<AtomicU32>, limits: &Limits) -> Self {
+        let idle_after = Limits::millis(limits.peer_idle_timeout_ms);
+        let period = Limits::millis(limits.ping_timeout_ms).min(idle_after);
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ping_pong, streams, period, ticks, waiting: false }
+        Self { ping_pong, streams, period, idle: Duration::ZERO, idle_after, ticks, waiting: false }
     }
 
-    fn poll_dead(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Failure> {
+    fn poll_over(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), Failure>> {
         let Some(ping_pong) = &mut self.ping_pong else { return Poll::Pending };
         if self.waiting && ping_pong.poll_pong(cx).is_ready() {
             self.waiting = false;
         }
         while self.ticks.poll_tick(cx).is_ready() {
             if self.waiting {
-                return Poll::Ready(Failure::timeout("answer of the peer to a ping", self.period));
+                return Poll::Ready(Err(Failure::timeout("answer of the peer to a ping", self.period)));
             }
-            if self.streams.load(Ordering::Relaxed) > 0 {
+            if self.streams.load(Ordering::Relaxed) == 0 {
+                self.idle += self.period;
+                // A stream that comes just now makes the exchange fail, and keeps it.
+                let over = self.idle > self.idle_after
+                    && self.streams.compare_exchange(0, CLOSED, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+                if over {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                self.idle = Duration::ZERO;
                 self.waiting = ping_pong.send_ping(Ping::opaque()).is_ok();
             }
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -9,12 +10,16 @@ use http::{Request, Response};
 use outrigger_certs::{Identity, IdentityWatch};
 use outrigger_identity::SpiffeId;
 use outrigger_wire::{Body, Cause, Failure, Limits};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::client::{Connection, Slot, establish};
 use crate::measures::Measures;
 use crate::net;
+
+/// After a failure to connect, how long callers are told of it without another attempt.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every pool dials with.
 pub(crate) struct Dialer {
@@ -25,13 +30,15 @@ pub(crate) struct Dialer {
 }
 
 /// Connections to one replica of one app.
-pub(crate) struct Pool {
+pub(crate) struct Pool(Arc<Shared>);
+
+struct Shared {
     dialer: Arc<Dialer>,
     address: SocketAddr,
     expected: SpiffeId,
     connections: Mutex<Vec<Arc<Connection>>>,
     /// Held by the one task that connects; the last failure to, and when it came.
-    connecting: tokio::sync::Mutex<Option<(Instant, Failure)>>,
+    connecting: Arc<tokio::sync::Mutex<Option<(Instant, Failure)>>>,
 }
 
 /// A place for one call on a connection.
@@ -70,7 +77,8 @@ impl Dialer {
 
 impl Pool {
     pub(crate) fn new(dialer: Arc<Dialer>, address: SocketAddr, expected: SpiffeId) -> Self {
-        Self { dialer, address, expected, connections: Mutex::default(), connecting: tokio::sync::Mutex::default() }
+        let (connections, connecting) = (Mutex::default(), Arc::default());
+        Self(Arc::new(Shared { dialer, address, expected, connections, connecting }))
     }
 
     /// A place on a connection whose peer proved to be whom we expect: on one that
@@ -80,50 +88,73 @@ impl Pool {
     /// `Connect`, `Tls`, `Timeout`; `Limit` when every connection is full and there may be
     /// no more.
     pub(crate) async fn lease(&self) -> Result<Lease, Failure> {
-        let identity = self.dialer.identity()?;
-        if let Some(lease) = self.standing(&identity).await {
+        let pool = &self.0;
+        let identity = pool.dialer.identity()?;
+        if let Some(lease) = pool.standing(Some(identity.generation)).await {
             return Ok(lease);
         }
         // One task connects; those that waited for it find its connection.
         let waiting_since = Instant::now();
-        let mut one_connects = self.connecting.lock().await;
-        if let Some(lease) = self.standing(&identity).await {
+        let mut one_connects = Arc::clone(&pool.connecting).lock_owned().await;
+        // It may have been renewed while we waited.
+        let identity = pool.dialer.identity()?;
+        if let Some(lease) = pool.standing(Some(identity.generation)).await {
             return Ok(lease);
         }
         // Who waited for an attempt shares its failure: else a dead replica would make
         // each of a thousand callers wait for the timeouts of all before it.
         if let Some((failed_at, failure)) = &*one_connects
-            && *failed_at >= waiting_since
+            && *failed_at + CONNECT_PAUSE >= waiting_since
         {
-            return Err(failure.clone());
+            let failure = failure.clone();
+            drop(one_connects);
+            return pool.older(failure).await;
         }
-        let limits = &self.dialer.limits;
-        if lock(&self.connections).len() as u64 >= limits.peer_connections {
-            self.dialer.measures.limit_exceeded("peer_connections");
+        let limits = &pool.dialer.limits;
+        if lock(&pool.connections).len() as u64 >= limits.peer_connections {
+            pool.dialer.measures.limit_exceeded("peer_connections");
             return Err(Failure::limit(limits.peer_connections()));
         }
-        let connection = match self.connect(&identity).await {
-            Ok(connection) => connection,
-            Err(failure) => {
+        // Not in the call's own future: callers that wait less than a handshake takes would
+        // each begin one, and none would ever end it.
+        let (tell, told) = oneshot::channel();
+        let shared = Arc::clone(pool);
+        pool.dialer.own(async move {
+            let made = shared.connect(&identity).await;
+            if let Err(failure) = &made {
                 *one_connects = Some((Instant::now(), failure.clone()));
-                return Err(failure);
             }
+            // A caller that went away leaves the connection to the next.
+            let _gone = tell.send(made);
+        });
+        let connection = match told.await.map_err(|_| Failure::new(Cause::Draining))? {
+            Ok(connection) => connection,
+            Err(failure) => return pool.older(failure).await,
         };
         let sender = connection.ready().await?;
         let slot = connection.take_slot(limits.peer_streams).ok_or_else(|| Failure::limit(limits.peer_streams()))?;
         Ok(Lease { connection, sender, slot })
     }
+}
 
-    /// A place on a connection that stands. One made under an older identity is left to
-    /// finish what it has; one that broke is forgotten.
-    async fn standing(&self, identity: &Identity) -> Option<Lease> {
+impl Shared {
+    /// A place on a connection made under an older identity of ours, where no newer one can
+    /// be had: a peer that cannot renew yet still answers on what stands.
+    async fn older(&self, failure: Failure) -> Result<Lease, Failure> {
+        let lease = self.standing(None).await.ok_or(failure)?;
+        tracing::debug!(address = %self.address, "a call goes by a connection made before our last renewal");
+        Ok(lease)
+    }
+
+    /// A place on a connection that stands, made under that generation of our identity or
+    /// any. One that broke is forgotten.
+    async fn standing(&self, generation: Option<u64>) -> Option<Lease> {
         loop {
             let (connection, slot) = {
                 let mut connections = lock(&self.connections);
-                connections.retain(|connection| {
-                    connection.generation == identity.generation && connection.peer == self.expected
-                });
-                connections.iter().find_map(|connection| {
+                connections.retain(|connection| connection.peer == self.expected && !connection.is_closed());
+                let fits = |made: u64| generation.is_none_or(|generation| made == generation);
+                connections.iter().filter(|connection| fits(connection.generation)).find_map(|connection| {
                     let slot = connection.take_slot(self.dialer.limits.peer_streams)?;
                     Some((Arc::clone(connection), slot))
                 })?
@@ -152,10 +183,16 @@ impl Pool {
             drop(gauge);
         });
         let connection = Arc::new(connection);
-        lock(&self.connections).push(Arc::clone(&connection));
+        let mut connections = lock(&self.connections);
+        // Those made before the renewal finish what they have.
+        connections.retain(|other| other.generation >= connection.generation);
+        connections.push(Arc::clone(&connection));
+        drop(connections);
         Ok(connection)
     }
+}
 
+impl Pool {
     /// A pool that connects to nobody.
     #[cfg(test)]
     pub(crate) fn for_test(address: SocketAddr) -> Self {

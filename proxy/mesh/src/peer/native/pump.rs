@@ -18,6 +18,7 @@ pub(super) struct Pump {
     stream: SendStream<Bytes>,
     body: Body,
     piece: Bytes,
+    ended: bool,
     stall: Option<Pin<Box<Sleep>>>,
     stall_after: Duration,
 }
@@ -33,7 +34,7 @@ pub(super) enum Stopped {
 
 impl Pump {
     pub(super) fn new(stream: SendStream<Bytes>, body: Body, stall_after: Duration) -> Self {
-        Self { stream, body, piece: Bytes::new(), stall: None, stall_after }
+        Self { stream, body, piece: Bytes::new(), ended: false, stall: None, stall_after }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
@@ -53,8 +54,9 @@ impl Pump {
             self.stall = None;
             let length = self.stream.capacity().min(self.piece.len());
             let piece = self.piece.split_to(length);
-            let last = self.piece.is_empty() && self.body.is_end_stream();
-            self.stream.send_data(piece, last).map_err(|error| Stopped::Reader(Failure::from_h2(error)))?;
+            // Asked once: the answer may change while we look, on a runtime of many threads.
+            self.ended = self.piece.is_empty() && self.body.is_end_stream();
+            self.stream.send_data(piece, self.ended).map_err(|error| Stopped::Reader(Failure::from_h2(error)))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -88,9 +90,8 @@ impl Future for Pump {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            let had_piece = !this.piece.is_empty();
             ready!(this.poll_piece(cx))?;
-            if had_piece && this.body.is_end_stream() {
+            if this.ended {
                 return Poll::Ready(Ok(()));
             }
             match Pin::new(&mut this.body).poll_frame(cx) {

@@ -39,7 +39,7 @@ where
     let within = Limits::millis(limits.handshake_timeout_ms);
     let shaking = h2::server::Builder::new()
         .initial_window_size(Limits::word(limits.http2_stream_window))
-        .initial_connection_window_size(Limits::word(limits.http2_connection_window))
+        .initial_connection_window_size(limits.shared_window(limits.peer_streams))
         .max_header_list_size(Limits::word(limits.http2_header_list_bytes))
         .max_send_buffer_size(Limits::size(limits.http2_send_buffer))
         .max_concurrent_streams(Limits::word(limits.peer_streams))
