@@ -283,7 +283,7 @@ pub(crate) fn help(persona: Persona) -> String {
             Support::NoEffect(_) => " (no effect)",
             Support::Full | Support::Deprecated(_) => "",
         };
-        text.push_str(&format!("  {left:<44} {}{note}\n", flag.help));
+        text.push_str(&format!("  {left:<46} {}{note}\n", flag.help));
     }
     text
 }

@@ -197,3 +197,44 @@ fn flags_end_at_two_dashes() {
     assert_eq!(flags.text(&APP_ID), "a");
     assert_eq!(flags.warnings.len(), 1);
 }
+
+/// The table of `docs/cli.md`, as the program has it.
+fn documented() -> String {
+    let mut table = String::from("| flag | `daprd` | `outrigger sidecar` | what it is |\n|---|---|---|---|\n");
+    let shown = |text: &str| if text.is_empty() { "–".to_owned() } else { format!("`{text}`") };
+    for flag in ALL {
+        let stock = if flag.ours { "unknown".to_owned() } else { shown(flag.default) };
+        let what = match flag.support {
+            Support::Full => flag.help.to_owned(),
+            Support::Only(_) => format!("{} (**not supported yet**: other values are refused)", flag.help),
+            Support::NoEffect(why) => format!("{} (no effect: {why})", flag.help),
+            Support::Deprecated(instead) => format!("deprecated: {instead}"),
+        };
+        if flag.ours && flag.help.is_empty() {
+            continue;
+        }
+        table.push_str(&format!(
+            "| `--{}` | {stock} | {} | {} |\n",
+            flag.name,
+            shown(flag.our_default),
+            what.trim_start()
+        ));
+    }
+    table
+}
+
+#[test]
+fn the_table_of_flags_in_the_docs_is_the_one_in_the_program() {
+    let docs = include_str!("../../../../docs/cli.md");
+    assert!(docs.contains(&documented()), "docs/cli.md is stale; it must contain:\n{}", documented());
+}
+
+#[test]
+fn every_flag_that_is_refused_is_listed_as_not_supported() {
+    let docs = include_str!("../../../../docs/not-supported.md");
+    for flag in ALL {
+        if let Support::Only(_) = flag.support {
+            assert!(docs.contains(&format!("`--{}", flag.name)), "--{} is missing", flag.name);
+        }
+    }
+}

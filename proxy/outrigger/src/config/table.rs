@@ -132,7 +132,7 @@ table! {
     CONTROL_PLANE_NAMESPACE = "control-plane-namespace" Text "default" => Full, false, "namespace of the control plane";
     CONTROL_PLANE_ADDRESS = "control-plane-address" Text "" => Only(&[""]), false, "address of the operator";
     SENTRY_AUDIENCES = "sentry-request-jwt-audiences" List "" => Only(&[""]), false, "audiences of the JWT asked from sentry";
-    MODE = "mode" Text "standalone" => Only(&["standalone"]), false, "standalone (kubernetes is not in this build)";
+    MODE = "mode" Text "standalone" => Only(&["standalone"]), false, "how it is run; kubernetes is not in this build";
     MAX_BODY_SIZE = "max-body-size" Text "4Mi" => Full, false, "largest request body of the HTTP API; 0 sets no bound; as a quantity (4Mi, 512Ki)";
     READ_BUFFER_SIZE = "read-buffer-size" Text "4Ki" ours "64Ki" => Full, false, "largest request head, as a quantity; at least 8Ki is taken";
     MAX_REQUEST_MB = "dapr-http-max-request-size" Int "-1" => Deprecated("use --max-body-size"), false, "";
