@@ -23,6 +23,8 @@ fn a_path_arrives_with_the_bytes_that_were_sent_wherever_they_mean_the_same() {
         ("a/../b", "/b"),
         ("a/%2e%2e/b", "/b"),
         ("../../b", "/b"),
+        ("a%2F..%2Fb", "/b"),
+        ("..%2fb", "/b"),
         ("", "/"),
     ]
     .into_iter()
@@ -40,8 +42,7 @@ fn a_path_arrives_with_the_bytes_that_were_sent_wherever_they_mean_the_same() {
 #[test]
 fn a_path_that_two_readers_could_read_differently_is_refused() {
     let pair = Pair::start();
-    for sent in ["a%00", "a%0a", "a%", "a%zz", "a%ff", "%c0%ae%c0%ae/b", "a%2F..%2Fb", "..%2fb", "a%5C..%5Cb", "..;/b"]
-    {
+    for sent in ["a%00", "a%0a", "a%", "a%zz", "a%ff", "%c0%ae%c0%ae/b", "a%5C..%5Cb", "..;/b"] {
         for api in Api::ALL {
             let reply = api.invoke(pair.caller.http(), "callee", "GET", sent, &[], b"");
             assert_eq!(reply.status, 400, "{api:?} {sent:?}: {}", reply.text());
@@ -66,6 +67,8 @@ fn no_spelling_of_a_path_gets_around_a_policy() {
         "/open/x/%2e%2e/secret",
         "/open/%73ecret",
         "/%6fpen/secret",
+        "/open/x%2f..%2fsecret",
+        "/open/x%2F%2e%2e%2Fsecret",
         "/open/SECRET",
         "/open/secret?x=1",
         "//open/secret",
