@@ -38,8 +38,6 @@ pub(crate) enum Refusal {
     TrustDomain(#[from] TrustDomainError),
     #[error("the trust domain {asked:?} is not served: this authority signs for {served:?}")]
     OtherDomain { asked: String, served: String },
-    #[error("JWT SVIDs are not issued: remove the JWT audiences from the request")]
-    Jwt,
 }
 
 impl Refusal {
@@ -47,9 +45,7 @@ impl Refusal {
         let code = match self {
             Self::Token => Code::Unauthenticated,
             Self::OtherDomain { .. } => Code::PermissionDenied,
-            Self::Validator { .. } | Self::NoRequest | Self::App(_) | Self::TrustDomain(_) | Self::Jwt => {
-                Code::InvalidArgument
-            }
+            Self::Validator { .. } | Self::NoRequest | Self::App(_) | Self::TrustDomain(_) => Code::InvalidArgument,
         };
         Status::new(code, self.to_string())
     }
@@ -57,7 +53,8 @@ impl Refusal {
 
 /// The identity that this request may have.
 ///
-/// The proof is judged first, so that a caller without one learns nothing else.
+/// The proof is judged first, so that a caller without one learns nothing else. JWT audiences
+/// are no part of it: as a stock authority without JWT we give the certificate and no token.
 pub(crate) fn identity(
     request: &SignCertificateRequest,
     proof: &Proof,
@@ -74,9 +71,6 @@ pub(crate) fn identity(
     }
     if request.certificate_signing_request.is_empty() {
         return Err(Refusal::NoRequest);
-    }
-    if !request.jwt_audiences.is_empty() {
-        return Err(Refusal::Jwt);
     }
     let app = AppId::new(&request.namespace, &request.id)?;
     if !request.trust_domain.is_empty() && TrustDomain::parse(&request.trust_domain)? != domains.apps {
@@ -167,12 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn audiences_of_a_jwt_change_nothing_as_with_a_stock_authority_that_has_none() {
+        let with = SignCertificateRequest { jwt_audiences: vec!["a".into()], ..request() };
+        assert_eq!(asked(with), asked(request()));
+    }
+
+    #[test]
     fn what_is_not_supported_is_refused_and_not_ignored() {
         let kubernetes = TokenValidator::Kubernetes.into();
         let refused = asked(SignCertificateRequest { token_validator: kubernetes, ..request() });
         assert_eq!(refused, Err(Refusal::Validator { found: "KUBERNETES" }));
-        let refused = asked(SignCertificateRequest { jwt_audiences: vec!["a".into()], ..request() });
-        assert_eq!(refused, Err(Refusal::Jwt));
         let refused = asked(SignCertificateRequest { certificate_signing_request: vec![], ..request() });
         assert_eq!(refused, Err(Refusal::NoRequest));
     }

@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_jwt_audiences_gets_the_certificate_and_no_token() {
+        let asked = SignCertificateRequest { jwt_audiences: vec!["a".into()], ..request() };
+        let answer = service(Proof::SameUser).sign(&asked, Instant::now()).unwrap();
+        assert!(!answer.workload_certificate.is_empty());
+        assert!(answer.jwt.is_none() && answer.per_audience_jwts.is_empty());
+    }
+
+    #[test]
     fn past_the_rate_a_certificate_is_refused_and_a_moment_later_given() {
         let service = service(Proof::SameUser);
         let (request, now) = (request(), Instant::now());
