@@ -185,6 +185,30 @@ async fn killed_it_is_started_again_by_who_misses_it_and_no_endpoint_is_lost_mea
 }
 
 #[tokio::test]
+async fn a_sidecar_that_drains_starts_no_process_and_is_announced_by_one_that_another_starts() {
+    let place = Place::new();
+    let (hook, asked) = ensuring(&place);
+    let client = RegistryResolver::start(Config { ensure: Some(hook), ..Config::new(place.file("control.sock")) });
+    let announced = client.announce(sidecar("a", "orders", 1));
+    announced.stored().await;
+    let (started, mut stale) = (asked.load(Ordering::SeqCst), client.stale());
+    announced.drain();
+    stop(&place.home()).await.unwrap();
+    stale.wait_for(|stale| *stale).await.unwrap();
+    // Long enough for several tries: the waits between them begin at 50 ms.
+    assert!(tokio::time::timeout(Duration::from_secs(1), stale.wait_for(|stale| !*stale)).await.is_err());
+    assert_eq!(asked.load(Ordering::SeqCst), started);
+    assert!(!place.file("control.sock").exists());
+    // It still wants to be known as draining where somebody else has the process started.
+    let running = Running::start(&place, |_| {}).await;
+    stale.wait_for(|stale| !*stale).await.unwrap();
+    announced.stored().await;
+    assert!(list(&place.file("control.sock")).await.unwrap().iter().all(|sidecar| sidecar.draining));
+    drop((client, announced));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn while_the_registry_is_away_the_last_endpoints_stay_and_are_marked_stale() {
     let place = Place::new();
     let running = Running::start(&place, |_| {}).await;

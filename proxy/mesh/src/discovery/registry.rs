@@ -38,7 +38,8 @@ pub type Ensure = Arc<dyn Fn() -> BoxFuture<'static, Result<(), Box<dyn Error + 
 pub struct Config {
     /// The Unix socket of the embedded control process.
     pub socket: PathBuf,
-    /// What brings the process back when its socket does not answer; `None` only waits.
+    /// What brings the process back when its socket does not answer; `None` only waits,
+    /// and so does a client whose sidecar drains ([`Announced::drain`]).
     pub ensure: Option<Ensure>,
     /// How long an app stays watched that nobody asks for. Default 5 min.
     pub watch_idle: Duration,

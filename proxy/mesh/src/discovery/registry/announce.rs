@@ -16,12 +16,16 @@ const FIRST_ANSWER: Duration = Duration::from_secs(5);
 pub struct Announced {
     wanted: watch::Sender<Announcement>,
     stored: watch::Receiver<bool>,
+    link: LinkHandle,
     _task: JoinSet<()>,
 }
 
 impl Announced {
     /// Announces that this sidecar finishes what it has and wants nothing new.
+    ///
+    /// From now on its client no longer starts a registry that is away ([`Config::ensure`](super::Config::ensure)).
     pub fn drain(&self) {
+        self.link.leave();
         self.change(|announcement| announcement.draining = true);
     }
 
@@ -45,8 +49,8 @@ pub(super) fn start(link: LinkHandle, announcement: Announcement) -> Announced {
     let (wanted, wanted_rx) = watch::channel(announcement);
     let (stored_tx, stored) = watch::channel(false);
     let mut task = JoinSet::new();
-    task.spawn(keep_announced(link, wanted_rx, stored_tx));
-    Announced { wanted, stored, _task: task }
+    task.spawn(keep_announced(link.clone(), wanted_rx, stored_tx));
+    Announced { wanted, stored, link, _task: task }
 }
 
 async fn keep_announced(link: LinkHandle, wanted: watch::Receiver<Announcement>, stored: watch::Sender<bool>) {

@@ -37,6 +37,7 @@ pub(super) struct Link {
 pub(super) struct LinkHandle {
     state: watch::Receiver<Option<Up>>,
     broken: mpsc::Sender<u64>,
+    leaving: watch::Sender<bool>,
     socket: PathBuf,
 }
 
@@ -54,9 +55,11 @@ impl Link {
         let (state_tx, state) = watch::channel(None);
         let (stale_tx, stale) = watch::channel(true);
         let (broken, broken_rx) = mpsc::channel(16);
+        let (leaving, leaving_rx) = watch::channel(false);
+        let revival = ensure.map(|ensure| Revival { ensure, leaving: leaving_rx });
         let mut task = JoinSet::new();
-        task.spawn(keep_up(socket.clone(), ensure, state_tx, stale_tx, broken_rx));
-        Self { handle: LinkHandle { state, broken, socket }, stale, _task: task }
+        task.spawn(keep_up(socket.clone(), revival, state_tx, stale_tx, broken_rx));
+        Self { handle: LinkHandle { state, broken, leaving, socket }, stale, _task: task }
     }
 
     pub(super) fn handle(&self) -> LinkHandle {
@@ -90,6 +93,12 @@ impl LinkHandle {
         }
     }
 
+    /// From now on a registry that is away is waited for and not started: whoever leaves
+    /// would start a process that nobody needs. One that is being started is let be.
+    pub(super) fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
+
     /// What is left of `grace` after the registry came back; zero when it has been here
     /// from the start, for then it knows who is here.
     pub(super) fn settling(&self, grace: Duration) -> Duration {
@@ -110,7 +119,7 @@ impl LinkHandle {
 
 async fn keep_up(
     socket: PathBuf,
-    ensure: Option<Ensure>,
+    mut revival: Option<Revival>,
     state: watch::Sender<Option<Up>>,
     stale: watch::Sender<bool>,
     mut broken: mpsc::Receiver<u64>,
@@ -122,17 +131,11 @@ async fn keep_up(
                 Ok(client) => break client,
                 Err(error) => tracing::debug!(error = %shown(&error), "the registry does not answer"),
             }
-            if let Some(ensure) = &ensure {
-                match tokio::time::timeout(ENSURE_TIMEOUT, ensure()).await {
-                    Ok(Ok(())) => match connect(&socket).await {
-                        Ok(client) => break client,
-                        Err(error) => tracing::debug!(error = %shown(&error), "the registry does not answer"),
-                    },
-                    Ok(Err(error)) => tracing::warn!(%error, "cannot start the embedded control process"),
-                    Err(_) => {
-                        tracing::warn!(after = ?ENSURE_TIMEOUT, "starting the embedded control process timed out");
-                    }
-                }
+            if let Some(revival) = &mut revival
+                && revival.run().await
+                && let Ok(client) = connect(&socket).await
+            {
+                break client;
             }
             tokio::time::sleep(backoff.next()).await;
         };
@@ -158,6 +161,31 @@ async fn keep_up(
             // A registry that comes and goes must not be asked in a tight loop.
             tokio::time::sleep(backoff.next()).await;
         }
+    }
+}
+
+/// What starts the process where it is away, unless we are about to go ourselves.
+struct Revival {
+    ensure: Ensure,
+    leaving: watch::Receiver<bool>,
+}
+
+impl Revival {
+    /// Whether the process was started or found.
+    async fn run(&mut self) -> bool {
+        let ensure = &self.ensure;
+        let ensured = tokio::select! {
+            biased;
+            // The sender lives as long as the link: an error means that it goes.
+            _ = self.leaving.wait_for(|leaving| *leaving) => return false,
+            ensured = async { tokio::time::timeout(ENSURE_TIMEOUT, ensure()).await } => ensured,
+        };
+        match ensured {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::warn!(%error, "cannot start the embedded control process"),
+            Err(_) => tracing::warn!(after = ?ENSURE_TIMEOUT, "starting the embedded control process timed out"),
+        }
+        false
     }
 }
 
