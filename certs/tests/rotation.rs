@@ -188,17 +188,36 @@ async fn the_last_good_certificate_is_kept_while_the_authority_is_away() {
     sleep(LIFETIME * 2).await;
     let kept = running.watch.borrow().clone().unwrap();
     assert!(Arc::ptr_eq(&first, &kept));
-    // 8 steps up to half a minute, then one every 15 to 30 s for 1,250 to 1,350 s.
+    // 8 steps up to half a minute, one every 15 to 30 s until it expires at 1,000 s, then one every 2 to 4 s.
     let asked = desk.asked();
-    assert!((45..=105).contains(&asked), "{asked}");
+    assert!((255..=545).contains(&asked), "{asked}");
     let failed = RotationEvent::RotationFailed { reason: "sentry_conn" };
-    assert!(running.events()[1..].iter().all(|event| *event == failed));
+    let (expired, others): (Vec<_>, Vec<_>) =
+        running.events().into_iter().skip(1).partition(|event| *event == RotationEvent::Expired);
+    assert_eq!(expired.len(), 1, "told once");
+    assert!(others.iter().all(|event| *event == failed));
 
     desk.is(Mood::Signs);
     let begin = Instant::now();
     assert_eq!(running.next().await.generation, 2);
-    assert!(begin.elapsed() <= Duration::from_secs(30));
+    assert!(begin.elapsed() <= Duration::from_secs(4), "{:?}", begin.elapsed());
     assert_eq!(running.events().last(), Some(&RotationEvent::Rotated));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expiry_is_told_at_its_moment_and_again_for_the_next_certificate() {
+    let desk = Desk::new();
+    let mut running = desk.start_fixed();
+    let told = |running: &Running| running.events().iter().filter(|event| **event == RotationEvent::Expired).count();
+    for certificate in 1..=2 {
+        running.next().await;
+        desk.is(Mood::Away);
+        sleep(LIFETIME - Duration::from_secs(1)).await;
+        assert_eq!(told(&running), certificate - 1);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(told(&running), certificate);
+        desk.is(Mood::Signs);
+    }
 }
 
 #[tokio::test(start_paused = true)]

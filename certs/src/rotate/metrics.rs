@@ -2,7 +2,7 @@ use outrigger_telemetry::metrics::{Counter, Family, Registry};
 
 use super::RotationEvent;
 
-/// Counts what happens in a rotation, under the names of stock sidecars.
+/// Counts what happens in a rotation, under the names of stock sidecars where they have one.
 ///
 /// Give it to [`super::Rotation::start`] as `move |event| counters.count(event)`.
 #[derive(Debug, Clone)]
@@ -12,6 +12,7 @@ pub struct RotationCounters {
     rotated: Counter,
     init_failed: Family<Counter>,
     rotation_failed: Family<Counter>,
+    expired: Counter,
 }
 
 impl RotationCounters {
@@ -40,6 +41,13 @@ impl RotationCounters {
                 "Attempts to obtain a later certificate that failed.",
                 failed,
             ),
+            expired: registry
+                .counter(
+                    "outrigger_workload_cert_expired_total",
+                    "Times that the certificate in use ran out before another took over.",
+                    once,
+                )
+                .with(&[app_id]),
         }
     }
 
@@ -50,6 +58,7 @@ impl RotationCounters {
             RotationEvent::Rotated => self.rotated.inc(),
             RotationEvent::InitFailed { reason } => self.init_failed.with(&[&self.app_id, reason]).inc(),
             RotationEvent::RotationFailed { reason } => self.rotation_failed.with(&[&self.app_id, reason]).inc(),
+            RotationEvent::Expired => self.expired.inc(),
             RotationEvent::RootsChanged | RotationEvent::RootsRefused => {}
         }
     }
@@ -69,6 +78,7 @@ mod tests {
             RotationEvent::Rotated,
             RotationEvent::Rotated,
             RotationEvent::RotationFailed { reason: "sign" },
+            RotationEvent::Expired,
             RotationEvent::RootsChanged,
         ] {
             counters.count(event);
@@ -80,6 +90,7 @@ mod tests {
             "dapr_runtime_mtls_init_fail_total{app_id=\"a\",reason=\"sentry_conn\"} 1",
             "dapr_runtime_mtls_workload_cert_rotated_total{app_id=\"a\"} 2",
             "dapr_runtime_mtls_workload_cert_rotated_fail_total{app_id=\"a\",reason=\"sign\"} 1",
+            "outrigger_workload_cert_expired_total{app_id=\"a\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

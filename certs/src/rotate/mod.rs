@@ -75,6 +75,9 @@ pub enum RotationEvent {
         /// A short word for the cause; one of a small set.
         reason: &'static str,
     },
+    /// The certificate in use ran out, and peers refuse it from now on
+    /// (`outrigger_workload_cert_expired_total`). Once for each certificate.
+    Expired,
     /// Changed roots took over.
     RootsChanged,
     /// Changed roots are not usable, and the last good ones are kept.
@@ -104,6 +107,8 @@ impl Rotation {
             store,
             roots: None,
             roots_complaint: None,
+            expiry_told: false,
+            failure_told: None,
             renew_at: None,
             retry_at: None,
             failures: 0,
@@ -164,6 +169,10 @@ struct Worker {
     roots: Option<Arc<Roots>>,
     // The last reason that roots were refused, so that it is told once.
     roots_complaint: Option<String>,
+    // Whether it was told that the certificate in use has expired.
+    expiry_told: bool,
+    // The last reason for no new certificate, so that it is a warning once.
+    failure_told: Option<String>,
     // Wall clock; `None` is at once.
     renew_at: Option<rustls_pki_types::UnixTime>,
     // Monotonic, so that a clock that is set back does not hold up a retry.
@@ -175,6 +184,7 @@ impl Worker {
     async fn run(mut self) {
         loop {
             self.follow_roots().await;
+            self.look_for_expiry();
             if self.is_due() {
                 self.renew().await;
             }
@@ -187,6 +197,30 @@ impl Worker {
             return Instant::now() >= retry_at;
         }
         self.renew_at.is_none_or(|at| unix_now(&self.config.clock) >= at)
+    }
+
+    // What the certificate in use still has; zero without one.
+    fn left(&self) -> Duration {
+        let now = unix_now(&self.config.clock).as_secs();
+        let not_after = self.store.current().map_or(0, |current| current.svid.not_after().as_secs());
+        Duration::from_secs(not_after.saturating_sub(now))
+    }
+
+    fn look_for_expiry(&mut self) {
+        if self.expiry_told || self.store.current().is_none() || !self.left().is_zero() {
+            return;
+        }
+        self.expiry_told = true;
+        // A machine that slept may still be in the middle of a long wait.
+        let soon = Instant::now() + schedule::LAST_RETRY_WITHOUT;
+        self.retry_at = self.retry_at.map(|at| at.min(soon));
+        let reason = self.failure_told.as_deref().unwrap_or("this machine or process was suspended");
+        tracing::warn!(
+            app = %self.config.app, reason,
+            "our certificate has expired: calls to and from other sidecars fail until the certificate authority gives \
+             a new one; see that it runs, is reached from here and agrees on the time. It is asked every few seconds"
+        );
+        (self.on_event)(RotationEvent::Expired);
     }
 
     fn pause(&self) -> Duration {
@@ -203,7 +237,11 @@ impl Worker {
                 Duration::from_secs(at.as_secs().saturating_sub(now))
             }
         };
-        due.min(poll).max(SHORTEST)
+        let expiry = match self.expiry_told || self.store.current().is_none() {
+            true => poll,
+            false => self.left(),
+        };
+        due.min(poll).min(expiry).max(SHORTEST)
     }
 
     async fn follow_roots(&mut self) {
@@ -252,6 +290,8 @@ impl Worker {
                 let now = unix_now(&self.config.clock);
                 self.failures = 0;
                 self.retry_at = None;
+                self.expiry_told = false;
+                self.failure_told = None;
                 self.renew_at = Some(schedule::renewal(now, svid.not_after(), fastrand::f64()));
                 let identity = self.store.publish(Arc::new(svid), roots);
                 let (id, generation) = (identity.id(), identity.generation);
@@ -263,10 +303,16 @@ impl Worker {
             }
             Err(error) => {
                 self.failures = self.failures.saturating_add(1);
-                let wait = schedule::retry(self.failures, fastrand::f64());
+                let wait = schedule::retry(self.failures, self.left(), fastrand::f64());
                 self.retry_at = Some(Instant::now() + wait);
                 let reason = error.reason();
-                tracing::warn!(%error, ?wait, "no new certificate");
+                let text = error.to_string();
+                if self.failure_told.as_ref() == Some(&text) {
+                    tracing::debug!(%error, ?wait, attempts = self.failures, "no new certificate");
+                } else {
+                    tracing::warn!(%error, ?wait, attempts = self.failures, "no new certificate; trying on");
+                    self.failure_told = Some(text);
+                }
                 (self.on_event)(match first {
                     true => RotationEvent::InitFailed { reason },
                     false => RotationEvent::RotationFailed { reason },

@@ -8,6 +8,8 @@ const LATEST: Duration = Duration::from_secs(24 * 3600);
 
 const FIRST_RETRY: Duration = Duration::from_millis(250);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Longest wait between attempts of who has no valid certificate, and so no peer.
+pub(super) const LAST_RETRY_WITHOUT: Duration = Duration::from_secs(4);
 
 /// When to renew a certificate issued at `now`: at 65 to 75 % of the time that it has
 /// left, by `random` in 0..1, between 1 s and 24 h from `now`.
@@ -20,9 +22,13 @@ pub(super) fn renewal(now: UnixTime, not_after: UnixTime, random: f64) -> UnixTi
 
 /// How long to wait after the `failures`th failure in a row: doubling from 250 ms to
 /// 30 s, of which `random` in 0..1 leaves between half and all.
-pub(super) fn retry(failures: u32, random: f64) -> Duration {
+///
+/// `left` is what the certificate in use still has, zero without one. The wait never goes
+/// past its end by more than 4 s.
+pub(super) fn retry(failures: u32, left: Duration, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let wait = FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY);
+    let longest = left.clamp(LAST_RETRY_WITHOUT, LAST_RETRY);
+    let wait = FIRST_RETRY.saturating_mul(1 << doublings).min(longest);
     wait.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
 }
 
@@ -51,9 +57,18 @@ mod tests {
 
     #[test]
     fn retries_double_to_half_a_minute_and_are_spread() {
-        let full: Vec<_> = (1..=9).map(|n| retry(n, 1.0).as_millis()).collect();
+        let day = Duration::from_secs(86_400);
+        let full: Vec<_> = (1..=9).map(|n| retry(n, day, 1.0).as_millis()).collect();
         assert_eq!(full, [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
-        assert_eq!(retry(1, 0.0), Duration::from_millis(125));
-        assert_eq!(retry(u32::MAX, 0.0), Duration::from_secs(15));
+        assert_eq!(retry(1, day, 0.0), Duration::from_millis(125));
+        assert_eq!(retry(u32::MAX, day, 0.0), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn who_has_no_valid_certificate_asks_every_few_seconds() {
+        for (left, random, wait) in [(0, 1.0, 4), (0, 0.0, 2), (3, 1.0, 4), (20, 1.0, 20), (60, 1.0, 30)] {
+            assert_eq!(retry(100, Duration::from_secs(left), random), Duration::from_secs(wait), "{left}");
+        }
+        assert_eq!(retry(1, Duration::ZERO, 1.0), FIRST_RETRY);
     }
 }
