@@ -13,6 +13,7 @@ pub mod grpc;
 pub mod http;
 mod metadata;
 mod metrics;
+mod named;
 mod readiness;
 mod token;
 

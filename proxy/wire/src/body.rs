@@ -181,7 +181,7 @@ impl http_body::Body for Body {
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            header::strip_control(trailers);
+            header::strip_trailers(trailers);
         }
         match &frame {
             Some(Ok(frame)) => {

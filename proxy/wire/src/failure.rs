@@ -191,6 +191,12 @@ impl Failure {
         Self::new(Cause::Limit { name: limit.name, limit: limit.value })
     }
 
+    /// The caller's or policy's deadline, `within` after the call began; told in whole milliseconds.
+    pub fn deadline(within: Duration) -> Self {
+        let millis = within.as_nanos().div_ceil(1_000_000);
+        Self::timeout("deadline", Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
+
     /// A wait that took too long.
     pub fn timeout(which: &'static str, after: Duration) -> Self {
         Self::new(Cause::Timeout { which, after })

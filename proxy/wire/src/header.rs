@@ -95,6 +95,16 @@ pub fn strip_control(headers: &mut HeaderMap) {
     strip_ours(headers);
 }
 
+/// Removes from trailers what is no trailer's to say: framing and routing (RFC 9110, section
+/// 6.5.1; HTTP/2 refuses the hop-by-hop ones), and the control headers.
+pub fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_control(trailers);
+    for name in [header::TE, header::TRAILER, header::CONTENT_LENGTH, header::HOST] {
+        trailers.remove(name);
+    }
+}
+
 /// Removes every `outrigger-*` header.
 pub fn strip_ours(headers: &mut HeaderMap) {
     if !headers.keys().any(|name| name.as_str().starts_with(OURS)) {
@@ -170,6 +180,23 @@ mod tests {
         ]);
         strip_control(&mut map);
         assert_eq!(map, headers(&[("x-kept", "yes")]));
+    }
+
+    #[test]
+    fn trailers_keep_only_what_a_trailer_may_say() {
+        let mut map = headers(&[
+            ("transfer-encoding", "chunked"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("content-length", "5"),
+            ("host", "evil"),
+            ("dapr-caller-app-id", "admin"),
+            ("outrigger-failure", "denied"),
+            ("grpc-status", "0"),
+        ]);
+        strip_trailers(&mut map);
+        assert_eq!(map, headers(&[("grpc-status", "0")]));
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 
 use crate::metadata::Metadata;
 use crate::metrics::{GrpcCall, Metrics};
+use crate::named;
 use crate::token::{ApiToken, Rejected};
 use ending::{Deadline, Ending};
 use runtime::Runtime;
@@ -157,8 +158,8 @@ fn target(path: &str, headers: &HeaderMap) -> Result<HeaderValue, Failure> {
     if OWN.into_iter().any(|service| path.starts_with(service)) {
         return Err(runtime::unimplemented(path));
     }
-    let named = headers.get(header::CALLEE_APP_ID).or_else(|| headers.get(header::APP_ID));
-    named.cloned().ok_or_else(|| {
+    let named = named::app(headers, &header::CALLEE_APP_ID).or_else(|| named::app(headers, &header::APP_ID));
+    named.ok_or_else(|| {
         let what = format!(
             "the method {path} by this sidecar itself; to call it on an app, send its ID as metadata dapr-app-id"
         );

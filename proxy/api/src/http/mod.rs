@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use crate::browser::Browser;
 use crate::metadata::Metadata;
 use crate::metrics::{HttpRequest, Metrics};
+use crate::named;
 use crate::readiness::Readiness;
 use crate::token::ApiToken;
 use route::Route;
@@ -118,7 +119,7 @@ impl Service for HttpApi {
         let (mut head, body) = request.into_parts();
         // Clones share their bytes: the route borrows from these while the request moves on.
         let uri = head.uri.clone();
-        let app_id = head.headers.get(header::APP_ID).cloned();
+        let app_id = named::app(&head.headers, &header::APP_ID);
         // What is no text is no app ID: as an empty name it is refused where names are.
         let app_id = app_id.as_ref().map(|id| id.to_str().unwrap_or("\u{fffd}"));
         let route = Route::of(&head.method, uri.path(), app_id);

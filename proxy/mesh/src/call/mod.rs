@@ -200,9 +200,7 @@ fn answered(response: &Response<Body>) -> Option<AttemptEnd> {
 /// Past the deadline that is what the caller is told, whatever the last attempt met.
 fn at_deadline(failure: Failure, until: Option<Instant>, started: Instant) -> Failure {
     match until {
-        Some(until) if Instant::now() >= until => {
-            Failure::timeout("deadline of the call", until.saturating_duration_since(started))
-        }
+        Some(until) if Instant::now() >= until => Failure::deadline(until.saturating_duration_since(started)),
         _ => failure,
     }
 }

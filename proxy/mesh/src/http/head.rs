@@ -59,6 +59,11 @@ fn framing(head: &Parts) -> Result<(), Failure> {
 
 /// One host, well formed, and the same wherever it stands.
 fn host(head: &Parts, http1: bool) -> Result<(), Failure> {
+    if let Some(authority) = head.uri.authority()
+        && (authority.as_str().contains('@') || has_bad_port(authority))
+    {
+        return Err(Failure::bad_input("authority", authority.as_str(), "a host with an optional port, no user info"));
+    }
     let mut hosts = head.headers.get_all(HOST).iter();
     let host = hosts.next();
     if let Some(second) = hosts.next() {
@@ -128,6 +133,8 @@ mod tests {
             (Version::HTTP_11, "/a", &[("host", "a b")], Err("bad_input")),
             (Version::HTTP_11, "http://y/a", &[("host", "x")], Err("bad_input")),
             (Version::HTTP_2, "http://y/a", &[("host", "x")], Err("bad_input")),
+            (Version::HTTP_2, "http://user:word@y/a", &[], Err("bad_input")),
+            (Version::HTTP_11, "http://user@y/a", &[("host", "y")], Err("bad_input")),
             (Version::HTTP_10, "/a", &[("transfer-encoding", "chunked")], Err("bad_input")),
             (
                 Version::HTTP_11,

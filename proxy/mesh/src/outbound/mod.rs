@@ -226,7 +226,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let Some(deadline) = deadline else { return work.await };
     let started = Instant::now();
-    let late = || Failure::timeout("deadline of the call", deadline.saturating_duration_since(started));
+    let late = || Failure::deadline(deadline.saturating_duration_since(started));
     timeout_at(deadline, work).await.unwrap_or_else(|_| Err(late()))
 }
 

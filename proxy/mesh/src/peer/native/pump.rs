@@ -100,7 +100,11 @@ impl Future for Pump {
                     Err(frame) => {
                         let trailers = frame.into_trailers().unwrap_or_default();
                         let sent = this.stream.send_trailers(trailers);
-                        return Poll::Ready(sent.map_err(|error| Stopped::Reader(Failure::from_h2(error))));
+                        return Poll::Ready(sent.map_err(|error| {
+                            // Not sent, so nothing has ended the stream yet.
+                            this.stream.send_reset(Reason::INTERNAL_ERROR);
+                            Stopped::Reader(Failure::from_h2(error))
+                        }));
                     }
                 },
                 Poll::Ready(Some(Err(failure))) => {
