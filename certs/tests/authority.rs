@@ -172,17 +172,39 @@ fn an_authority_is_kept_in_private_files_and_opened_again() {
 }
 
 #[test]
-fn an_authority_near_its_end_is_replaced_and_its_root_kept() {
+fn an_authority_in_its_last_days_is_replaced_when_opened_and_its_root_kept() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join("ca");
     let old = Signer::open(&folder, config(), at(NOW)).unwrap();
-    let old_svid = old.own_svid(at(NOW + 340 * DAY)).unwrap();
-    let new = Signer::open(&folder, config(), at(NOW + 340 * DAY)).unwrap();
+    let early = Signer::open(&folder, config(), at(NOW + 362 * DAY)).unwrap();
+    assert_eq!(early.roots_pem(), old.roots_pem(), "there is time to do it with an overlap");
+    let now = at(NOW + 364 * DAY);
+    let old_svid = old.own_svid(now).unwrap();
+    let new = Signer::open(&folder, config(), now).unwrap();
     assert_eq!(new.roots().anchors().len(), 2);
-    old_svid.verify(new.roots(), at(NOW + 340 * DAY)).unwrap();
-    new.own_svid(at(NOW + 340 * DAY)).unwrap().verify(new.roots(), at(NOW + 340 * DAY)).unwrap();
-    let later = Signer::open(&folder, config(), at(NOW + 690 * DAY)).unwrap();
+    old_svid.verify(new.roots(), now).unwrap();
+    new.own_svid(now).unwrap().verify(new.roots(), now).unwrap();
+    let later = Signer::open(&folder, config(), at(NOW + 728 * DAY)).unwrap();
     assert_eq!(later.roots().anchors().len(), 2, "the first root has expired and is gone");
+}
+
+#[test]
+fn a_successor_is_made_in_the_last_month_and_takes_over_when_it_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("ca");
+    let old = Signer::open(&folder, config(), at(NOW)).unwrap();
+    assert!(old.successor(at(NOW + 330 * DAY)).unwrap().is_none());
+    let now = at(NOW + 340 * DAY);
+    let next = old.successor(now).unwrap().unwrap();
+    let opened = || Signer::open(&folder, config(), now).unwrap();
+    assert_eq!(opened().roots_pem(), old.roots_pem(), "nothing is written yet");
+    assert_eq!(next.roots().anchors().len(), 2);
+    old.own_svid(now).unwrap().verify(next.roots(), now).unwrap();
+    next.save(&folder).unwrap();
+    assert_eq!(opened().roots_pem(), next.roots_pem());
+    assert!(opened().successor(now).unwrap().is_none());
+    opened().own_svid(now).unwrap().verify(next.roots(), now).unwrap();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 3);
 }
 
 #[test]

@@ -293,7 +293,8 @@ mod tests {
         let config = outrigger_certs::ca::signer::SignerConfig::new(domain, "default");
         let now = outrigger_certs::unix_now(&clock);
         let signer = outrigger_certs::ca::signer::Signer::create(config, now).unwrap();
-        let certificate = Arc::new(ServerCertificate::new(Arc::new(signer), clock));
+        let (_, signer) = watch::channel(Arc::new(signer));
+        let certificate = Arc::new(ServerCertificate::new(signer, clock));
         let limits = DoorLimits { handshake: Duration::from_millis(50), ..DoorLimits::TLS };
         let (_drain, draining) = watch::channel(false);
         let door = tokio::spawn(serve(Entrance::Tls(listener, certificate), Silent, limits, draining));

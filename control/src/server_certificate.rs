@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use outrigger_certs::ca::signer::{Signer, SignerError};
+use outrigger_certs::ca::signer::SignerError;
 use outrigger_certs::{Clock, Identity, TlsError, unix_now};
 use rustls::ServerConfig;
+
+use crate::embedded::SignerWatch;
 
 /// The authority's own TLS configuration, signed by itself and renewed in time.
 ///
 /// It names `spiffe://<control plane's trust domain>/ns/<its namespace>/dapr-sentry`,
 /// which is all that a stock sidecar checks; it asks for no certificate of the client.
 pub(crate) struct ServerCertificate {
-    signer: Arc<Signer>,
+    signer: SignerWatch,
     clock: Clock,
     current: Mutex<Option<Current>>,
 }
@@ -35,7 +37,7 @@ pub enum ServerCertificateError {
 
 impl ServerCertificate {
     /// Nothing is signed until the first use.
-    pub(crate) fn new(signer: Arc<Signer>, clock: Clock) -> Self {
+    pub(crate) fn new(signer: SignerWatch, clock: Clock) -> Self {
         Self { signer, clock, current: Mutex::default() }
     }
 
@@ -48,10 +50,11 @@ impl ServerCertificate {
         {
             return Ok(Arc::clone(&current.config));
         }
-        let svid = self.signer.own_svid(now)?;
+        let signer = Arc::clone(&self.signer.borrow());
+        let svid = signer.own_svid(now)?;
         let life = svid.not_after().as_secs().saturating_sub(now.as_secs());
         let renew_at = now.as_secs().saturating_add(life / 2);
-        let roots = Arc::clone(self.signer.roots());
+        let roots = Arc::clone(signer.roots());
         let identity = Identity::new(Arc::new(svid), roots, 1, Arc::clone(&self.clock));
         let config = identity.server_config_without_client_auth(&[b"h2"])?;
         *current = Some(Current { config: Arc::clone(&config), renew_at });

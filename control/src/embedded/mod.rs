@@ -21,6 +21,7 @@ pub mod status;
 mod terminate;
 
 pub use authority::AuthorityError;
+pub(crate) use authority::SignerWatch;
 pub use home::{Home, HomeError};
 pub use process::{Config, RunError, run, run_until};
 pub use start::{Connected, EnsureError, arguments, ensure};

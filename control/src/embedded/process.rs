@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use outrigger_certs::ca::signer::{Signer, SignerConfig};
+use outrigger_certs::ca::signer::SignerConfig;
 use outrigger_certs::{Clock, system_clock};
 use outrigger_identity::TrustDomain;
 use tokio::net::{TcpListener, UnixListener};
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::authority::{self, AuthorityError};
+use super::authority::{Authority, AuthorityError};
 use super::election::try_lock;
 use super::home::{Home, HomeError};
 use super::status::Status;
@@ -190,7 +190,7 @@ struct Open {
     status: Status,
     unix: UnixListener,
     tcp: Option<(TcpListener, Arc<ServerCertificate>, JoinToken)>,
-    signer: Arc<Signer>,
+    authority: Authority,
     clock: Clock,
 }
 
@@ -198,11 +198,11 @@ impl Open {
     async fn new(config: &Config, home: Home) -> Result<Self, RunError> {
         let clock = system_clock();
         let signing = SignerConfig::new(config.control_plane_trust_domain.clone(), &config.control_plane_namespace);
-        let signer = authority::open(&home, signing, &clock)?;
+        let authority = Authority::open(&home, signing, &clock)?;
         let tcp = match config.ca_listen {
             Some(address) => {
                 let listener = listen(address).await?;
-                let certificate = ServerCertificate::new(Arc::clone(&signer), Arc::clone(&clock));
+                let certificate = ServerCertificate::new(authority.signer(), Arc::clone(&clock));
                 certificate.current()?;
                 Some((listener, Arc::new(certificate), JoinToken::load_or_create(&home.join_token())?))
             }
@@ -217,7 +217,7 @@ impl Open {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         status.write(&home.status()).map_err(|source| RunError::File { path: home.status(), source })?;
-        Ok(Self { home, status, unix, tcp, signer, clock })
+        Ok(Self { home, status, unix, tcp, authority, clock })
     }
 
     /// Lets callers in until there is no need or a wish to stop, and drains.
@@ -227,7 +227,7 @@ impl Open {
         let presence = registry.presence();
         let domains = Domains { apps: config.trust_domain.clone() };
         let sentry =
-            |proof| SentryService::new(Arc::clone(&self.signer), domains.clone(), proof, Arc::clone(&self.clock));
+            |proof| SentryService::new(self.authority.signer(), domains.clone(), proof, Arc::clone(&self.clock));
         let mut doors = JoinSet::new();
         let services = Services::new(sentry(Proof::SameUser), Some(RegistryService::new(registry, draining.clone())));
         doors.spawn(door::serve(Entrance::Unix(self.unix), services, DoorLimits::UNIX, draining.clone()));
@@ -247,6 +247,7 @@ impl Open {
             () = stop => tracing::info!("told to stop"),
             () = idle => tracing::info!("no sidecar is here any more"),
             () = log::keep_small(&log) => {}
+            () = self.authority.keep_fresh() => {}
         }
         drain.send_replace(true);
         while doors.join_next().await.is_some() {}

@@ -15,6 +15,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::facts::{self, Domains, Proof};
+use crate::embedded::SignerWatch;
 use crate::rate::Bucket;
 
 /// Certificates signed at once after a rest, by one door; then one each `EACH`.
@@ -24,7 +25,7 @@ const EACH: Duration = Duration::from_millis(20);
 /// The authority behind one door.
 #[derive(Clone)]
 pub(crate) struct SentryService {
-    signer: Arc<Signer>,
+    signer: SignerWatch,
     domains: Domains,
     proof: Proof,
     clock: Clock,
@@ -33,7 +34,7 @@ pub(crate) struct SentryService {
 
 impl SentryService {
     /// Signs for callers that bring `proof`.
-    pub(crate) fn new(signer: Arc<Signer>, domains: Domains, proof: Proof, clock: Clock) -> Self {
+    pub(crate) fn new(signer: SignerWatch, domains: Domains, proof: Proof, clock: Clock) -> Self {
         let rate = Arc::new(Mutex::new(Bucket::new(BURST, EACH, Instant::now())));
         Self { signer, domains, proof, clock, rate }
     }
@@ -48,30 +49,16 @@ impl SentryService {
             tracing::warn!(%id, "too many certificates are asked for");
             return Err(Status::resource_exhausted("too many certificates are asked for; try again in a second"));
         }
-        let issued = self
-            .signer
+        let signer = Arc::clone(&self.signer.borrow());
+        let issued = signer
             .sign(&id, &request.certificate_signing_request, unix_now(&self.clock))
             .map_err(|error| failed(&id, &error))?;
-        let response = self.response(&issued).ok_or_else(|| {
+        let response = response(&signer, &issued).ok_or_else(|| {
             tracing::error!(%id, "the certificate just signed cannot be read");
             Status::internal("the certificate just signed cannot be read")
         })?;
         tracing::info!(%id, "signed a certificate");
         Ok(response)
-    }
-
-    fn response(&self, issued: &Issued) -> Option<SignCertificateResponse> {
-        let leaf = issued.chain.first()?;
-        let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-        let seconds = leaf.validity().not_after.timestamp();
-        let chain: Vec<_> = issued.chain.iter().map(|der| Pem::new("CERTIFICATE", der.to_vec())).collect();
-        let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
-        Some(SignCertificateResponse {
-            workload_certificate: pem::encode_many_config(&chain, lines).into_bytes(),
-            trust_chain_certificates: vec![self.signer.roots_pem().as_bytes().to_vec()],
-            valid_until: Some(prost_types::Timestamp { seconds, nanos: 0 }),
-            ..Default::default()
-        })
     }
 }
 
@@ -83,6 +70,20 @@ impl Ca for SentryService {
     ) -> Result<Response<SignCertificateResponse>, Status> {
         self.sign(request.get_ref(), Instant::now()).map(Response::new)
     }
+}
+
+fn response(signer: &Signer, issued: &Issued) -> Option<SignCertificateResponse> {
+    let leaf = issued.chain.first()?;
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let seconds = leaf.validity().not_after.timestamp();
+    let chain: Vec<_> = issued.chain.iter().map(|der| Pem::new("CERTIFICATE", der.to_vec())).collect();
+    let lines = EncodeConfig::new().set_line_ending(LineEnding::LF);
+    Some(SignCertificateResponse {
+        workload_certificate: pem::encode_many_config(&chain, lines).into_bytes(),
+        trust_chain_certificates: vec![signer.roots_pem().as_bytes().to_vec()],
+        valid_until: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+        ..Default::default()
+    })
 }
 
 /// A fault of the request is the caller's to know; one of ours is for the log.
@@ -120,7 +121,8 @@ mod tests {
         let domain = |name| TrustDomain::parse(name).unwrap();
         let clock = system_clock();
         let signer = Signer::create(SignerConfig::new(domain("localhost"), "default"), unix_now(&clock)).unwrap();
-        SentryService::new(Arc::new(signer), Domains { apps: domain("public") }, proof, clock)
+        let (_, signer) = tokio::sync::watch::channel(Arc::new(signer));
+        SentryService::new(signer, Domains { apps: domain("public") }, proof, clock)
     }
 
     fn request() -> SignCertificateRequest {
@@ -142,7 +144,7 @@ mod tests {
         assert_eq!(chain.len(), 2);
         let (_, leaf) = X509Certificate::from_der(chain.first().unwrap().contents()).unwrap();
         assert_eq!(leaf.validity().not_after.timestamp(), answer.valid_until.unwrap().seconds);
-        assert_eq!(answer.trust_chain_certificates, [service.signer.roots_pem().as_bytes()]);
+        assert_eq!(answer.trust_chain_certificates, [service.signer.borrow().roots_pem().as_bytes()]);
     }
 
     #[test]

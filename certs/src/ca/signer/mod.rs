@@ -12,9 +12,9 @@ use std::time::Duration;
 use outrigger_identity::{SpiffeId, TrustDomain};
 use rcgen::string::Ia5String;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SanType,
-    SerialNumber, SubjectPublicKeyInfo,
+    CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+    SubjectPublicKeyInfo,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, UnixTime};
@@ -27,7 +27,10 @@ use crate::csr::{Key, KeyAlgorithm, KeyError};
 use crate::roots::{Roots, RootsError};
 use crate::svid::{Svid, SvidError};
 
+mod authority;
 mod files;
+
+use authority::Authority;
 
 /// App ID under which an authority serves.
 pub const SENTRY_APP_ID: &str = "dapr-sentry";
@@ -36,11 +39,11 @@ pub const SENTRY_APP_ID: &str = "dapr-sentry";
 /// workload gets one.
 const RESERVED: [&str; 5] = [SENTRY_APP_ID, "dapr-operator", "dapr-placement", "dapr-injector", "dapr-scheduler"];
 
-/// Lifetime of roots and issuers.
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// An authority with less time left than this is replaced when opened.
+/// An authority with less time left than this has a [`Signer::successor`].
 const AUTHORITY_RENEWAL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// One with less than this is replaced when it is opened.
+const AUTHORITY_LAST: Duration = Duration::from_secs(2 * 24 * 3600);
 
 /// Most bytes of a certificate request.
 const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -82,6 +85,7 @@ pub struct Signer {
     // The authority's own SPIFFE ID.
     id: SpiffeId,
     issuer: Issuer<'static, KeyPair>,
+    issuer_pem: String,
     issuer_der: CertificateDer<'static>,
     not_before: UnixTime,
     not_after: UnixTime,
@@ -102,27 +106,59 @@ impl Signer {
     /// Opens the authority kept in `folder` (`ca.crt`, `issuer.crt`, `issuer.key`), and
     /// makes it first when there is none.
     ///
-    /// With less than 30 days left a new root and issuer take over; older roots that are
-    /// still valid stay in the bundle, so that certificates overlap. The folder is made
-    /// 0700 and the files 0600.
+    /// One with less than 2 days left is replaced at once, without the overlap that
+    /// [`Signer::successor`] allows. The folder is made 0700 and the files 0600.
     ///
     /// # Errors
     /// Files that others may read, that do not belong together or cannot be written.
     pub fn open(folder: &Path, config: SignerConfig, now: UnixTime) -> Result<Self, SignerError> {
         let Some(kept) = files::load(folder)? else {
-            let authority = Authority::generate(&config, now)?;
-            files::save(folder, &authority)?;
-            return Self::from_parts(config, authority);
+            let made = Self::create(config, now)?;
+            made.save(folder)?;
+            return Ok(made);
         };
-        let signer = Self::from_parts(config.clone(), kept)?;
-        let left = signer.not_after.as_secs().saturating_sub(now.as_secs());
-        if left > AUTHORITY_RENEWAL.as_secs() {
+        let signer = Self::from_parts(config, kept)?;
+        if signer.left(now) > AUTHORITY_LAST {
             return Ok(signer);
         }
-        let mut next = Authority::generate(&config, now)?;
-        next.roots_pem.push_str(&files::still_valid(&signer.roots_pem, now));
-        files::save(folder, &next)?;
-        Self::from_parts(config, next)
+        let next = signer.next(now)?;
+        next.save(folder)?;
+        Ok(next)
+    }
+
+    /// The authority that should take over from this one, which has less than 30 days
+    /// left; `None` while it has more.
+    ///
+    /// It has a root and an issuer of its own, and trusts this one's roots too as long as they
+    /// are valid. Nobody trusts it yet: hand out its [`Signer::roots_pem`] first, then
+    /// [`Signer::save`] it and sign with it.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub fn successor(&self, now: UnixTime) -> Result<Option<Self>, SignerError> {
+        if self.left(now) > AUTHORITY_RENEWAL {
+            return Ok(None);
+        }
+        self.next(now).map(Some)
+    }
+
+    /// Keeps the authority in `folder`, in the place of the one there. The process may be
+    /// killed at any moment: what [`Signer::open`] finds is the one or the other.
+    ///
+    /// # Errors
+    /// A folder that others may use, or that cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), SignerError> {
+        files::save(folder, &self.roots_pem, &self.issuer_pem, &self.issuer.key().serialize_pem())
+    }
+
+    fn next(&self, now: UnixTime) -> Result<Self, SignerError> {
+        let mut next = Authority::generate(&self.config, now)?;
+        next.roots_pem.push_str(&files::still_valid(&self.roots_pem, now));
+        Self::from_parts(self.config.clone(), next)
+    }
+
+    fn left(&self, now: UnixTime) -> Duration {
+        Duration::from_secs(self.not_after.as_secs().saturating_sub(now.as_secs()))
     }
 
     fn from_parts(config: SignerConfig, authority: Authority) -> Result<Self, SignerError> {
@@ -134,7 +170,7 @@ impl Signer {
         let (not_before, not_after) = files::validity(&issuer_der, &key)?;
         let roots = Arc::new(Roots::from_pem(roots_pem.as_bytes())?);
         let issuer = Issuer::from_ca_cert_der(&issuer_der, key).map_err(|e| SignerError::Authority(e.to_string()))?;
-        Ok(Self { config, id, issuer, issuer_der, not_before, not_after, roots_pem, roots })
+        Ok(Self { config, id, issuer, issuer_pem, issuer_der, not_before, not_after, roots_pem, roots })
     }
 
     /// The trust anchors, as a PEM bundle to hand out.
@@ -286,43 +322,6 @@ pub enum SignerError {
     /// The certificate could not be composed.
     #[error("the certificate could not be made: {0}")]
     Make(String),
-}
-
-// What an authority is made of, before it is parsed.
-struct Authority {
-    roots_pem: String,
-    issuer_pem: String,
-    key: KeyPair,
-}
-
-impl Authority {
-    fn generate(config: &SignerConfig, now: UnixTime) -> Result<Self, SignerError> {
-        let make = |e: rcgen::Error| SignerError::Make(e.to_string());
-        let id = SpiffeId::dapr(&config.trust_domain, &config.namespace, SENTRY_APP_ID)
-            .map_err(|e| SignerError::Config(e.to_string()))?;
-        let skew = config.skew.min(SignerConfig::MAX_SKEW);
-        let from = now.as_secs().saturating_sub(skew.as_secs());
-        let until = now.as_secs().saturating_add(AUTHORITY_LIFETIME.as_secs());
-        let ca = |name: &str, below: u8| -> Result<CertificateParams, SignerError> {
-            let mut subject = DistinguishedName::new();
-            subject.push(DnType::OrganizationName, name);
-            let mut params = base(subject)?;
-            params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
-            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-            params.not_before = date(from);
-            params.not_after = date(until);
-            Ok(params)
-        };
-        let root_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
-        let root_params = ca(config.trust_domain.as_str(), 1)?;
-        let root = root_params.self_signed(&root_key).map_err(make)?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
-        let mut issuer_params = ca(id.as_str(), 0)?;
-        issuer_params.use_authority_key_identifier_extension = true;
-        let root_issuer = Issuer::new(root_params, root_key);
-        let issuer = issuer_params.signed_by(&key, &root_issuer).map_err(make)?;
-        Ok(Self { roots_pem: root.pem(), issuer_pem: issuer.pem(), key })
-    }
 }
 
 fn base(subject: DistinguishedName) -> Result<CertificateParams, SignerError> {
