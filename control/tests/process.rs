@@ -5,6 +5,7 @@
 mod parts;
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use outrigger_control::embedded::{
 };
 use parts::{Place, Running, program, until};
 use rustix::process::{Pid, Signal, kill_process};
+
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn kill(pid: u32) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
@@ -170,6 +173,73 @@ async fn a_second_process_sees_that_one_is_elected() {
     let error = run_until(Config::new(place.home()), std::future::pending()).await.unwrap_err();
     assert_eq!(error.exit_code(), RunError::ALREADY_RUNNING);
     assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn who_starts_it_again_opens_the_tcp_door_of_before_until_it_is_stopped() {
+    let place = Place::new();
+    let running = Running::start(&place, |config| config.ca_listen = Some(ANY_PORT)).await;
+    let address = place.status().unwrap().ca_address;
+    assert_ne!(address.unwrap().port(), 0);
+    running.crash().await;
+    for _ in 0..2 {
+        let status = ensured(&place).await.status;
+        assert_eq!(status.ca_address, address);
+        kill(status.pid);
+        until("it has ended", || ended(status.pid)).await;
+    }
+    ensured(&place).await;
+    stop(&place.home()).await.unwrap();
+    assert!(!place.file("ca-listen").exists());
+    assert_eq!(ensured(&place).await.status.ca_address, None);
+    stop(&place.home()).await.unwrap();
+}
+
+#[tokio::test]
+async fn stopping_what_does_not_run_forgets_the_tcp_door_too() {
+    let place = Place::new();
+    Running::start(&place, |config| config.ca_listen = Some(ANY_PORT)).await.crash().await;
+    assert_eq!(stop(&place.home()).await.unwrap(), Stopped::NotRunning);
+    assert!(!place.file("ca-listen").exists());
+}
+
+#[tokio::test]
+async fn a_tcp_door_that_cannot_be_opened_again_keeps_nobody_from_the_socket() {
+    let place = Place::new();
+    let running = Running::start(&place, |config| config.ca_listen = Some(ANY_PORT)).await;
+    let address = place.status().unwrap().ca_address.unwrap();
+    running.crash().await;
+    let _other = std::net::TcpListener::bind(address).unwrap();
+    assert_eq!(ensured(&place).await.status.ca_address, None);
+    let log = fs::read_to_string(place.file("control.log")).unwrap();
+    assert!(log.contains(&address.to_string()) && log.contains("outrigger stop --all"), "{log}");
+    stop(&place.home()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tcp_door_asked_of_a_running_process_is_an_error_that_says_what_to_do() {
+    let place = Place::new();
+    let ask = |asked: SocketAddr| {
+        let config = Config { ca_listen: Some(asked), ..Config::new(place.home()) };
+        async { run_until(config, std::future::pending()).await.unwrap_err() }
+    };
+    let running = Running::start(&place, |_| {}).await;
+    let error = ask(ANY_PORT).await;
+    assert_eq!(error.exit_code(), 1);
+    let error = error.to_string();
+    for part in ["already runs", "Unix socket only", &format!("`OUTRIGGER_HOME={} ", place.home().display())] {
+        assert!(error.contains(part), "{error}");
+    }
+    running.stop().await;
+
+    let running = Running::start(&place, |config| config.ca_listen = Some(ANY_PORT)).await;
+    let open = place.status().unwrap().ca_address.unwrap();
+    let other = SocketAddr::new(open.ip(), open.port() ^ 1);
+    assert!(ask(other).await.to_string().contains(&format!("is reached on {open}, which you may use")));
+    for same in [ANY_PORT, open] {
+        assert_eq!(ask(same).await.exit_code(), RunError::ALREADY_RUNNING);
+    }
     running.stop().await;
 }
 

@@ -230,6 +230,21 @@ async fn while_the_registry_is_away_the_last_endpoints_stay_and_are_marked_stale
 }
 
 #[tokio::test]
+async fn a_process_told_to_end_keeps_its_tcp_door_for_sidecars_that_start_it_again_and_only_then() {
+    let place = Place::new();
+    let start = || Running::start(&place, |config| config.ca_listen = Some(([127, 0, 0, 1], 0).into()));
+    let running = start().await;
+    let client = client(&place);
+    let announced = client.announce(sidecar("a", "orders", 1));
+    announced.stored().await;
+    running.stop().await;
+    assert!(place.file("ca-listen").exists());
+    drop((client, announced));
+    start().await.stop().await;
+    assert!(!place.file("ca-listen").exists());
+}
+
+#[tokio::test]
 async fn past_the_bound_an_app_that_nobody_uses_makes_room() {
     let place = Place::new();
     let running = Running::start(&place, |_| {}).await;

@@ -181,6 +181,11 @@ impl Home {
         self.path.join("trust-anchors.pem")
     }
 
+    /// Where the authority is reached over TCP: what a restart takes over.
+    pub(crate) fn ca_listen(&self) -> PathBuf {
+        self.path.join("ca-listen")
+    }
+
     /// The secret that the TCP door of the authority wants to see.
     pub fn join_token(&self) -> PathBuf {
         self.path.join("join-token")

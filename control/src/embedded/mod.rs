@@ -4,11 +4,13 @@
 //! - [`run`] is the process itself (`outrigger control --embedded`).
 //! - [`ensure`] starts it where none runs; [`stop`] ends it.
 //! - [`status`]: what the running process says of itself in `control.json`.
+//! - `authority`: the certificate authority, replaced in time; `ca_listen`: its TCP door's address.
 //!
 //! One process a folder: the one that holds the lock (`election`). It ends by itself when
 //! the last sidecar has left (`idle`), and whoever misses it starts it again.
 
 mod authority;
+mod ca_listen;
 mod client;
 mod election;
 pub(crate) mod file;

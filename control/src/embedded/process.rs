@@ -21,7 +21,7 @@ use super::authority::{Authority, AuthorityError};
 use super::election::try_lock;
 use super::home::{Home, HomeError};
 use super::status::Status;
-use super::{file, idle, log};
+use super::{ca_listen, file, idle, log};
 use crate::dispatch::Services;
 use crate::door::{self, DoorLimits, Entrance};
 use crate::join_token::{JoinToken, JoinTokenError};
@@ -45,7 +45,8 @@ pub struct Config {
     /// Namespace of the authority itself. Default `default`.
     pub control_plane_namespace: String,
     /// A loopback address on which the authority is also reached over TLS, with the join token.
-    /// Port 0 takes a free one, written in `control.json`. Default: none.
+    /// Port 0 takes a free one, written in `control.json`. Default: the one of a process that
+    /// ran before and died, or that sidecars still need (`ca-listen`), else none.
     pub ca_listen: Option<SocketAddr>,
     /// Leave the session and terminal of whoever started us. [`ensure`](super::ensure)
     /// asks for it with `--detached`. Default `false`.
@@ -78,6 +79,23 @@ pub enum RunError {
         home: PathBuf,
         /// `pid <n>`, where it is known.
         pid: String,
+    },
+    /// Another one is elected, and its TCP door is not the one asked for. Unlike
+    /// [`RunError::AlreadyRunning`] this is a fault, for nobody gets what was asked.
+    #[error(
+        "an embedded control process already runs in {} ({pid}), and its authority {}; to have it on {asked}, run \
+         `OUTRIGGER_HOME={} outrigger stop --all`, then this command again, then your apps",
+        home.display(), reached(*open), home.display()
+    )]
+    OtherDoor {
+        /// The folder.
+        home: PathBuf,
+        /// `pid <n>`, where it is known.
+        pid: String,
+        /// The address asked for.
+        asked: SocketAddr,
+        /// The address it has.
+        open: Option<SocketAddr>,
     },
     /// The folder is not safe.
     #[error(transparent)]
@@ -118,6 +136,13 @@ pub enum RunError {
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] io::Error),
+}
+
+fn reached(open: Option<SocketAddr>) -> String {
+    match open {
+        Some(open) => format!("is reached on {open}, which you may use"),
+        None => "is reached by its Unix socket only".to_owned(),
+    }
 }
 
 impl RunError {
@@ -163,15 +188,17 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     let lock = home.lock();
     let elected = try_lock(&lock).map_err(|source| RunError::File { path: lock, source })?;
     let Some(elected) = elected else {
-        let pid = Status::read(&home.status()).map_or("pid unknown".to_owned(), |status| format!("pid {}", status.pid));
-        return Err(RunError::AlreadyRunning { home: config.home, pid });
+        return Err(not_elected(&config, &home));
     };
     let open = Open::new(&config, home.clone()).await?;
     tracing::info!(
         home = %home.path().display(), ca = open.status.ca_address.map(tracing::field::display),
         "the embedded control process is ready"
     );
-    open.serve(&config, stop).await;
+    let needed = open.serve(&config, stop).await;
+    if !needed && let Err(error) = ca_listen::forget(&home) {
+        tracing::warn!(%error, "the TCP door will be opened again at the next start");
+    }
     // The status and the socket go while we are still the one elected: what is
     // there afterwards is our successor's.
     for path in [home.status(), home.socket()] {
@@ -182,6 +209,17 @@ pub async fn run_until(config: Config, stop: impl Future<Output = ()>) -> Result
     drop(elected);
     tracing::info!("the embedded control process has ended");
     Ok(())
+}
+
+fn not_elected(config: &Config, home: &Home) -> RunError {
+    let status = Status::read(&home.status()).ok();
+    let pid = status.as_ref().map_or("pid unknown".to_owned(), |status| format!("pid {}", status.pid));
+    let open = status.and_then(|status| status.ca_address);
+    let home = config.home.clone();
+    match config.ca_listen {
+        Some(asked) if !ca_listen::suits(open, asked) => RunError::OtherDoor { home, pid, asked, open },
+        _ => RunError::AlreadyRunning { home, pid },
+    }
 }
 
 /// All that is open before the first caller is let in.
@@ -199,9 +237,8 @@ impl Open {
         let clock = system_clock();
         let signing = SignerConfig::new(config.control_plane_trust_domain.clone(), &config.control_plane_namespace);
         let authority = Authority::open(&home, signing, &clock)?;
-        let tcp = match config.ca_listen {
-            Some(address) => {
-                let listener = listen(address).await?;
+        let tcp = match tcp_door(config, &home).await? {
+            Some(listener) => {
                 let certificate = ServerCertificate::new(authority.signer(), Arc::clone(&clock));
                 certificate.current()?;
                 Some((listener, Arc::new(certificate), JoinToken::load_or_create(&home.join_token())?))
@@ -220,8 +257,9 @@ impl Open {
         Ok(Self { home, status, unix, tcp, authority, clock })
     }
 
-    /// Lets callers in until there is no need or a wish to stop, and drains.
-    async fn serve(self, config: &Config, stop: impl Future<Output = ()>) {
+    /// Lets callers in until there is no need or a wish to stop, and drains. Whether sidecars
+    /// were here at that moment: they start it again.
+    async fn serve(self, config: &Config, stop: impl Future<Output = ()>) -> bool {
         let (drain, draining) = watch::channel(false);
         let registry = Registry::new(RegistryLimits::default());
         let presence = registry.presence();
@@ -231,6 +269,7 @@ impl Open {
         let mut doors = JoinSet::new();
         let services = Services::new(sentry(Proof::SameUser), Some(RegistryService::new(registry, draining.clone())));
         doors.spawn(door::serve(Entrance::Unix(self.unix), services, DoorLimits::UNIX, draining.clone()));
+        let here = presence.clone();
         let stays = self.tcp.is_some();
         if let Some((listener, certificate, token)) = self.tcp {
             let services = Services::new(sentry(Proof::Token(token)), None);
@@ -249,9 +288,30 @@ impl Open {
             () = log::keep_small(&log) => {}
             () = self.authority.keep_fresh() => {}
         }
+        let needed = *here.borrow() > 0;
         drain.send_replace(true);
         while doors.join_next().await.is_some() {}
+        needed
     }
+}
+
+/// The TCP door that is asked for, or else the one that our predecessor had.
+async fn tcp_door(config: &Config, home: &Home) -> Result<Option<TcpListener>, RunError> {
+    let listener = match (config.ca_listen, ca_listen::kept(home)) {
+        (Some(asked), _) => listen(asked).await?,
+        (None, Some(kept)) => match listen(kept).await {
+            Ok(listener) => listener,
+            // Our own sidecars do not need the door and must not wait for it.
+            Err(error) => {
+                tracing::error!(%error, "the TCP door of before stays closed; `outrigger stop --all` forgets it");
+                return Ok(None);
+            }
+        },
+        (None, None) => return Ok(None),
+    };
+    let file = |source| RunError::File { path: home.ca_listen(), source };
+    ca_listen::keep(home, listener.local_addr().map_err(file)?).map_err(file)?;
+    Ok(Some(listener))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -10,6 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use super::ca_listen;
 use super::election::try_lock;
 use super::home::{Home, HomeError};
 
@@ -58,7 +59,8 @@ pub enum StopError {
     },
 }
 
-/// Ends the embedded control process of the folder `home`, and waits until it has ended.
+/// Ends the embedded control process of the folder `home`, and waits until it has ended. Its
+/// TCP door, if it had one, is forgotten.
 ///
 /// Sidecars that still run start it again: end them first.
 ///
@@ -73,6 +75,8 @@ pub async fn stop(home: &Path) -> Result<Stopped, StopError> {
     let deadline = Instant::now() + LONGEST;
     loop {
         if let Some((pid, process)) = listener(&home).await.map_err(io)? {
+            // Kept at the start, so it is not written again.
+            ca_listen::forget(&home).map_err(io)?;
             // A signal by descriptor cannot hit another process that got the same number.
             match pidfd_send_signal(&process, Signal::TERM) {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => {}
@@ -86,7 +90,8 @@ pub async fn stop(home: &Path) -> Result<Stopped, StopError> {
             };
         }
         // Nobody listens: either nobody is elected, or one is just starting or ending.
-        if try_lock(&home.lock()).map_err(io)?.is_some() {
+        if let Some(_elected) = try_lock(&home.lock()).map_err(io)? {
+            ca_listen::forget(&home).map_err(io)?;
             return Ok(Stopped::NotRunning);
         }
         if Instant::now() >= deadline {

@@ -49,6 +49,13 @@ impl Running {
         Self { stop, task }
     }
 
+    /// Ends it as `kill -9` would: nothing is tidied up.
+    #[allow(dead_code, reason = "not every test file does so")]
+    pub(crate) async fn crash(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap();
