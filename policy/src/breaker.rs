@@ -17,6 +17,20 @@ pub struct BreakerPolicy {
     pub open_max: Duration,
     /// Calls let through at once while half-open. At least one is. Default 1.
     pub probes: u32,
+    /// What happens to a call when the breaker of every replica is open. Default
+    /// [`AllOpen::TryAnyway`].
+    pub all_open: AllOpen,
+}
+
+/// What happens when the breaker of every replica is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AllOpen {
+    /// The call goes to a replica all the same: breakers choose between replicas and never
+    /// refuse a call that might succeed. Who has only one replica sees none of them.
+    #[default]
+    TryAnyway,
+    /// The call is refused at once.
+    Refuse,
 }
 
 /// A measured share of successes.
@@ -38,6 +52,7 @@ impl Default for BreakerPolicy {
             open: Duration::from_secs(1),
             open_max: Duration::from_secs(60),
             probes: 1,
+            all_open: AllOpen::default(),
         }
     }
 }
@@ -389,6 +404,7 @@ mod tests {
             open: Duration::ZERO,
             open_max: Duration::ZERO,
             probes: 0,
+            all_open: AllOpen::default(),
         });
 
         for ok in [true, false, true, false, false] {

@@ -50,13 +50,14 @@ pub(crate) async fn become_ready(waiting: Becoming) {
             let _there = waiting.admin.enter();
             Arc::new(registry.announce(announcement))
         };
+        // Published first, so that an end that comes now still takes the entry back.
+        waiting.announced.send_replace(Some(Arc::clone(&announced)));
         let stored = tokio::time::timeout(ANNOUNCED, announced.stored()).await;
         if stored.is_err() {
             tracing::warn!(
                 "the registry has not stored our entry within {ANNOUNCED:?}; other apps cannot find this one yet"
             );
         }
-        waiting.announced.send_replace(Some(announced));
     }
     waiting.readiness.app_has_answered();
     tracing::info!("ready");

@@ -30,6 +30,7 @@ use crate::body_limit::BodyLimit;
 use crate::command::version;
 use crate::config::sidecar::Sidecar;
 use crate::control_plane::{self, Embedded, NoRegistry};
+use crate::front::Front;
 use crate::ready::{Becoming, become_ready};
 use crate::settings;
 use crate::shutdown::Stage;
@@ -173,7 +174,7 @@ impl Serving {
         let (tracer, exporter) = settings::tracer(config, admin, metrics)?;
         let ports = listeners.ports();
         if let Some(listener) = listeners.metrics {
-            let page = Arc::new(MetricsPage::new(metrics.clone(), Arc::clone(&readiness)));
+            let page = Arc::new(Front::Metrics(MetricsPage::new(metrics.clone(), Arc::clone(&readiness))));
             admin.handle().spawn(serve(listener, page, Arc::clone(&limits), admin_draining));
         }
         drop(there);
@@ -221,8 +222,8 @@ impl Serving {
             tracer: tracer.clone(),
             metrics: Arc::clone(&api_metrics),
         });
-        let http = Arc::new(BodyLimit::new(http, config.max_body_bytes));
-        let grpc = Arc::new(GrpcApi::new(grpc_api::Config {
+        let http = Arc::new(Front::Http(BodyLimit::new(http, config.max_body_bytes)));
+        let grpc = Arc::new(Front::Grpc(GrpcApi::new(grpc_api::Config {
             token: settings::token(config),
             limits: Arc::clone(&limits),
             invoke,
@@ -230,7 +231,7 @@ impl Serving {
             shutdown: Arc::clone(&shutdown),
             tracer,
             metrics: api_metrics,
-        }));
+        })));
 
         // Listening begins.
         let peer = listeners.peer.as_ref().map(Listener::local_addr);

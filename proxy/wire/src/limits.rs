@@ -57,8 +57,9 @@ limits! {
     connections: 10_000, "connections";
     /// Header section of one HTTP/1.1 message, with its first line.
     http1_header_bytes: 65_536, "bytes";
+    // Hyper parses up to 100 on the stack, and takes two allocations a message for more.
     /// Header fields of one HTTP/1.1 message.
-    http1_headers: 128, "fields";
+    http1_headers: 100, "fields";
     /// Header list of one HTTP/2 message, after HPACK.
     http2_header_list_bytes: 65_536, "bytes";
     /// Header fields of one HTTP/2 message, after HPACK.

@@ -35,7 +35,7 @@ impl Replica {
     /// Leave for one attempt; `None` when the breaker has opened meanwhile.
     fn admit(&self, now: Instant) -> Option<Admission> {
         match self.with_breaker(|breaker| breaker.try_acquire(now.into_std())) {
-            None => Some(Admission(None)),
+            None => Some(Admission::NONE),
             Some(Ok(permit)) => Some(Admission(Some(permit))),
             Some(Err(_)) => None,
         }
@@ -61,6 +61,11 @@ impl Replica {
 /// Leave for one attempt at a replica.
 #[derive(Debug)]
 pub(crate) struct Admission(Option<Permit>);
+
+impl Admission {
+    /// Of an attempt that no breaker was asked about.
+    pub(crate) const NONE: Self = Self(None);
+}
 
 /// Why no replica was picked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use outrigger_policy::breaker::AllOpen;
+
 use super::{Admission, NotPicked, Replica};
 
 /// Picks a replica for the next attempt, and asks its breaker.
@@ -12,8 +14,26 @@ use super::{Admission, NotPicked, Replica};
 /// other is left. Does not allocate.
 ///
 /// # Errors
-/// When none is left, or the breakers of all that are left are open.
+/// When none is left, or the breakers of all that are left are open and the policy is
+/// to refuse then.
 pub(crate) fn pick(
+    replicas: &[Arc<Replica>],
+    tried: &[Arc<Replica>],
+    now: Instant,
+    random: &mut fastrand::Rng,
+    all_open: AllOpen,
+) -> Result<(Arc<Replica>, Admission), NotPicked> {
+    match (pick_closed(replicas, tried, now, random), all_open) {
+        (Err(NotPicked::AllOpen), AllOpen::TryAnyway) => {
+            let left = |replica: &Arc<Replica>| !tried.iter().any(|other| Arc::ptr_eq(other, replica));
+            let replica = better_of_two(replicas, &left, now, random).ok_or(NotPicked::NoneLeft)?;
+            Ok((Arc::clone(replica), Admission::NONE))
+        }
+        (picked, _) => picked,
+    }
+}
+
+fn pick_closed(
     replicas: &[Arc<Replica>],
     tried: &[Arc<Replica>],
     now: Instant,
@@ -74,7 +94,7 @@ mod tests {
     }
 
     fn picked(replicas: &[Arc<Replica>], tried: &[Arc<Replica>]) -> Result<u16, NotPicked> {
-        pick(replicas, tried, Instant::now(), &mut fastrand::Rng::with_seed(7))
+        pick(replicas, tried, Instant::now(), &mut fastrand::Rng::with_seed(7), AllOpen::Refuse)
             .map(|(replica, _)| replica.endpoint.address.port())
     }
 
@@ -105,6 +125,8 @@ mod tests {
             assert_eq!(picked(&replicas, &[]), Ok(2));
         }
         assert_eq!(picked(&replicas[..1], &[]), Err(NotPicked::AllOpen));
+        let anyway = pick(&replicas[..1], &[], now, &mut fastrand::Rng::with_seed(7), AllOpen::TryAnyway);
+        assert!(anyway.is_ok(), "by default a breaker chooses between replicas and refuses nothing");
     }
 
     #[test]
@@ -113,7 +135,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let (mut calls, mut counts) = (Vec::new(), [0; 4]);
         for _ in 0..400 {
-            let (replica, _) = pick(&replicas, &[], Instant::now(), &mut random).unwrap();
+            let (replica, _) = pick(&replicas, &[], Instant::now(), &mut random, AllOpen::Refuse).unwrap();
             counts[usize::from(replica.endpoint.address.port())] += 1;
             calls.push(replica.load.enter());
         }

@@ -268,7 +268,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use http_body_util::BodyExt as _;
-    use outrigger_policy::breaker::{Breaker, BreakerPolicy};
+    use outrigger_policy::breaker::{AllOpen, Breaker, BreakerPolicy};
     use outrigger_policy::retry::{Backoff, RetryPolicy};
     use outrigger_view::Endpoint;
     use outrigger_wire::Cause;
@@ -334,7 +334,7 @@ mod tests {
         type Kept = ();
 
         fn pick(&self, now: Instant, tried: &[Arc<Replica>]) -> Result<(Arc<Replica>, Admission), Failure> {
-            pick(&self.replicas, tried, now, &mut fastrand::Rng::with_seed(3)).map_err(|why| {
+            pick(&self.replicas, tried, now, &mut fastrand::Rng::with_seed(3), AllOpen::Refuse).map_err(|why| {
                 Failure::new(match why {
                     NotPicked::NoneLeft => Cause::NoEndpoint { target: "t".into() },
                     NotPicked::AllOpen => Cause::BreakerOpen { target: "t".into() },

@@ -130,7 +130,8 @@ impl Attempts for AppTarget {
 
     fn pick(&self, now: Instant, tried: &[Arc<Replica>]) -> Result<(Arc<Replica>, Admission), Failure> {
         let (replicas, mut random) = self.replicas();
-        pick(&replicas, tried, now, &mut random).map_err(|why| {
+        let all_open = self.breaker.map(|breaker| breaker.all_open).unwrap_or_default();
+        pick(&replicas, tried, now, &mut random, all_open).map_err(|why| {
             let target = self.name.to_string();
             Failure::new(match why {
                 NotPicked::NoneLeft => Cause::NoEndpoint { target },
