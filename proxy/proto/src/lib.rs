@@ -4,13 +4,7 @@
 //! (message names and field numbers are facts). Only wire adapters name these
 //! types; everything above them uses the floor's own.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "generated code"
-)]
+#![allow(missing_docs, unreachable_pub, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated code")]
 
 /// `dapr.proto.runtime.v1`: what the sidecar itself serves to apps.
 pub mod runtime {

@@ -1,5 +1,5 @@
 //! The gRPC API: transparent proxying of every call that names an app in its metadata,
-//! and the methods that the sidecar serves itself ([`runtime`]).
+//! and the methods that the sidecar serves itself (`runtime`).
 //!
 //! Proxying works on HTTP/2 messages as bytes: no message is decoded, so unary calls and
 //! all kinds of streams are one thing.

@@ -170,7 +170,7 @@ pub(crate) struct Stop {
 /// `outrigger invoke`
 #[derive(Debug, Args)]
 pub(crate) struct Invoke {
-    /// App to call: <app> or <app>.<namespace>
+    /// App to call: `app`, or `app.namespace`
     #[arg(long, short = 'a', value_name = "APP")]
     pub(crate) app_id: String,
     /// Method to call: a path of the app, query allowed
