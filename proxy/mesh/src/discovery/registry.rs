@@ -1,8 +1,8 @@
 //! The registry of the embedded control process: announces this sidecar, finds the others.
 //!
-//! - [`link`]: the one connection, kept up; it has the process started anew when it is away.
-//! - [`announce`]: our own entry, announced again after each break.
-//! - [`demand`]: the apps asked for, each watched for as long as somebody wants it.
+//! - `link`: the one connection, kept up; it has the process started anew when it is away.
+//! - `announce`: our own entry, announced again after each break.
+//! - `demand`: the apps asked for, each watched for as long as somebody wants it.
 
 use std::collections::BTreeSet;
 use std::error::Error;
