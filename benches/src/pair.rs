@@ -25,7 +25,8 @@ pub(crate) async fn run(options: &PairOptions) -> anyhow::Result<()> {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let origin = Origin::start()?;
-    let bench = Bench::new(folder.clone(), origin.address());
+    let mut bench = Bench::new(folder.clone(), origin.address());
+    bench.access_records = options.access_records;
 
     let mut left_out = Vec::new();
     let mut running = Vec::new();
@@ -134,20 +135,11 @@ async fn valgrind(
     plan: Plan,
     left_out: &mut Vec<String>,
 ) {
-    let ours_has_twin = options.ours_system_allocator.is_some();
-    if !ours_has_twin {
-        left_out
-            .push("allocations: name a binary built on the system allocator with --ours-system-allocator".to_owned());
-    }
     for (kind, measured) in kinds.iter().zip(measured) {
-        let (counted, allocations) = match kind {
-            Subject::Ours(_) => (true, options.ours_system_allocator.clone().map(Subject::Ours)),
-            Subject::Hops => (true, ours_has_twin.then_some(Subject::Hops)),
-            _ => (false, None),
-        };
-        if let Some(twin) = allocations {
+        let counted = matches!(kind, Subject::Ours(_) | Subject::Hops);
+        if counted && !options.no_allocations {
             eprintln!("counting the allocations of {} under valgrind", measured.name);
-            match counts::under_valgrind(Tool::Allocations, &twin, bench, plan.connections).await {
+            match counts::under_valgrind(Tool::Allocations, kind, bench, plan.connections).await {
                 Ok(count) => measured.allocations = Some(count),
                 Err(error) => left_out.push(format!("{}, allocations: {error:#}", measured.name)),
             }

@@ -79,19 +79,21 @@ pub(crate) struct Bench {
     pub(crate) origin: SocketAddr,
     /// Words put before a proxy's command, such as valgrind's.
     pub(crate) wrap: Vec<String>,
+    /// Whether our sidecars write an access record a call.
+    pub(crate) access_records: bool,
     starts: Cell<u32>,
 }
 
 impl Bench {
     pub(crate) fn new(folder: PathBuf, origin: SocketAddr) -> Self {
-        Self { folder, origin, wrap: Vec::new(), starts: Cell::new(0) }
+        Self { folder, origin, wrap: Vec::new(), access_records: false, starts: Cell::new(0) }
     }
 
     /// The same bench, with words before each proxy's command.
     pub(crate) fn wrapped(&self, wrap: Vec<String>) -> Self {
         let folder = self.folder.join(format!("wrapped-{}", self.starts.get()));
         self.starts.set(self.starts.get() + 1);
-        Self { folder, origin: self.origin, wrap, starts: Cell::new(0) }
+        Self { folder, origin: self.origin, wrap, access_records: self.access_records, starts: Cell::new(0) }
     }
 
     /// A command for a proxy, wrapped when the bench says so.

@@ -63,10 +63,14 @@ pub(super) async fn start(binary: &Path, bench: &Bench, folder: &Path) -> anyhow
     wait_for(&home.path().join("control.sock")).await;
 
     let (caller, callee) = (Ports::free()?, Ports::free()?);
+    let records = format!("--enable-api-logging={}", bench.access_records);
     let mut b = sidecar(bench.command(binary), "b", &callee, home.path());
+    b.arg(&records);
     b.arg("--app-port").arg(bench.origin.port().to_string()).arg("--config").arg(&access);
     let b = Process::start("b", b, folder)?;
-    let a = Process::start("a", sidecar(bench.command(binary), "a", &caller, home.path()), folder)?;
+    let mut a = sidecar(bench.command(binary), "a", &caller, home.path());
+    a.arg(&records);
+    let a = Process::start("a", a, folder)?;
 
     let entry = loopback(caller.http);
     let mut pair = Pair::new(Target::post(entry, "/v1.0/invoke/b/method/echo"), vec![a, b]);
@@ -93,7 +97,7 @@ pub(super) fn fresh(
 
 fn sidecar(mut command: Command, app: &str, ports: &Ports, home: &Path) -> Command {
     command
-        .args(["sidecar", "--app-id", app, "--dapr-listen-addresses", "127.0.0.1", "--enable-api-logging=false"])
+        .args(["sidecar", "--app-id", app, "--dapr-listen-addresses", "127.0.0.1"])
         .arg("--dapr-http-port")
         .arg(ports.http.to_string())
         .arg("--dapr-grpc-port")
