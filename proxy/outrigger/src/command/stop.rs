@@ -90,7 +90,7 @@ async fn end(pid: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether the process runs a program of our name: a number in the registry
+/// Whether the process runs a program of our name, or of the name we were started by: a number in the registry
 /// may have been given to another program since.
 fn is_outrigger(pid: u32) -> bool {
     let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
@@ -98,7 +98,9 @@ fn is_outrigger(pid: u32) -> bool {
     };
     let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
     let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    name == b"outrigger" || name == b"daprd"
+    let own = std::env::current_exe().ok();
+    let own = own.as_ref().and_then(|path| path.file_name()).map(std::ffi::OsStr::as_encoded_bytes);
+    name == b"outrigger" || name == b"daprd" || Some(name) == own
 }
 
 #[cfg(test)]
