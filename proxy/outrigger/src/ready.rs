@@ -16,6 +16,9 @@ use crate::memory;
 /// ready without it.
 const ANNOUNCED: Duration = Duration::from_secs(2);
 
+/// How long after readiness the last of the start has run.
+const SETTLED: Duration = Duration::from_secs(1);
+
 /// What readiness waits for.
 pub(crate) struct Becoming {
     /// Told of each fact as it comes about.
@@ -61,6 +64,7 @@ pub(crate) async fn become_ready(waiting: Becoming) {
     }
     waiting.readiness.app_has_answered();
     tracing::info!("ready");
+    tokio::time::sleep(SETTLED).await;
     memory::forget_startup();
     // Keeps the announcement for as long as the task is not ended.
     waiting.announced.closed().await;
