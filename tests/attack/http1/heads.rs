@@ -90,13 +90,13 @@ fn dot_segments_behind_an_escaped_slash_do_not_reach_the_application() {
 }
 
 #[test]
-fn a_hundred_headers_are_no_attack() {
+fn ninety_headers_are_no_attack() {
     let case = Case::new();
-    let lines: Vec<_> = (0..100).map(|number| format!("X-{number}: {number}")).collect();
+    let lines: Vec<_> = (0..90).map(|number| format!("X-{number}: {number}")).collect();
     let outcome = case.send(with(&case, &lines.join("\r\n")));
     outcome.assert_one_answer();
     let reached = case.reached("attack");
-    assert_eq!(reached[0].one("x-99"), Some("99"));
+    assert_eq!(reached[0].one("x-89"), Some("89"));
     case.others_are_untouched();
 }
 
