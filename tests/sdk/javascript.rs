@@ -5,7 +5,7 @@ use std::process::Command;
 use outrigger_test_support::{Answer, App, GrpcApp, Home, Sidecar, free_port};
 use serde_json::json;
 
-use crate::{CALLER, answer_of, beside, file, grpc_pair, http_pair, prove};
+use crate::{CALLER, Pair, beside, file, prove};
 
 fn node(script: &str) -> Command {
     file("node_modules/@dapr/dapr");
@@ -17,8 +17,8 @@ fn node(script: &str) -> Command {
 #[test]
 fn the_javascript_sdk_invokes_over_http() {
     let app = App::answering(|_| Answer::text("{\"saved\":true}").header("content-type", "application/json"));
-    let (caller, _callee, home) = http_pair(&app);
-    let answer = answer_of(&caller, &home, node("caller.js").arg("http"));
+    let pair = Pair::start(app.port(), "http");
+    let answer = pair.answer_of(node("caller.js").arg("http"));
     assert_eq!(answer, json!({ "put": { "saved": true }, "got": { "saved": true } }));
     let seen = app.only("/orders/42");
     prove(&seen);
@@ -30,8 +30,8 @@ fn the_javascript_sdk_invokes_over_http() {
 #[test]
 fn the_javascript_sdk_invokes_over_grpc() {
     let app = GrpcApp::start();
-    let (caller, _callee, home) = grpc_pair(&app);
-    let answer = answer_of(&caller, &home, node("caller.js").arg("grpc"));
+    let pair = Pair::start(app.port(), "grpc");
+    let answer = pair.answer_of(node("caller.js").arg("grpc"));
     assert_eq!(answer["unary"], "from javascript");
     assert_eq!(answer["bidi"], json!(["1", "2", "3"]));
     assert_eq!(answer["trailersOnly"], "NOT_FOUND: no such thing");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use outrigger_test_support::{App, GrpcApp, Home, Process, Received, Sidecar};
+use outrigger_test_support::{Home, Process, Received, Sidecar};
 use serde_json::Value;
 
 const CALLER: &str = "spiffe://public/ns/default/caller";
@@ -32,16 +32,6 @@ fn beside(sidecar: &Sidecar, home: &Home, command: &mut Command) -> Process {
     Process::spawn(command, home, &env.map(|(name, value)| (name.to_owned(), value)))
 }
 
-/// Runs a program of an SDK to its end; the last line that it printed is its answer.
-fn answer_of(sidecar: &Sidecar, home: &Home, command: &mut Command) -> Value {
-    let mut process = beside(sidecar, home, command);
-    let status = process.wait(Duration::from_secs(120));
-    let log = process.log().text();
-    assert!(status.success(), "{status}: {log}");
-    let last = log.lines().rev().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no answer: {log}"));
-    serde_json::from_str(last).unwrap_or_else(|err| panic!("{err}: {last}"))
-}
-
 /// What the callee asks of a call: whose certificate it came with, and over which wire.
 fn prove(seen: &Received) {
     assert_eq!(seen.one("outrigger-caller-id"), Some(CALLER));
@@ -50,18 +40,30 @@ fn prove(seen: &Received) {
     assert_eq!(seen.one("x-mine"), Some("yes"));
 }
 
-/// A callee that speaks HTTP, and the caller's sidecar.
-fn http_pair(app: &App) -> (Sidecar, Sidecar, Home) {
-    let home = Home::new();
-    let callee = Sidecar::of(&home, "callee").app(app.port(), "http").start();
-    let caller = Sidecar::of(&home, "caller").start();
-    (caller, callee, home)
+/// Two sidecars; the callee's app is the test's own.
+struct Pair {
+    caller: Sidecar,
+    _callee: Sidecar,
+    // Goes last: a sidecar that still runs would start its control process anew.
+    home: Home,
 }
 
-/// A callee that speaks gRPC, and the caller's sidecar.
-fn grpc_pair(app: &GrpcApp) -> (Sidecar, Sidecar, Home) {
-    let home = Home::new();
-    let callee = Sidecar::of(&home, "callee").app(app.port(), "grpc").start();
-    let caller = Sidecar::of(&home, "caller").start();
-    (caller, callee, home)
+impl Pair {
+    /// The callee's app speaks `protocol` on `port`.
+    fn start(port: u16, protocol: &'static str) -> Self {
+        let home = Home::new();
+        let callee = Sidecar::of(&home, "callee").app(port, protocol).start();
+        let caller = Sidecar::of(&home, "caller").start();
+        Self { caller, _callee: callee, home }
+    }
+
+    /// Runs a program of an SDK beside the caller to its end; the last line that it printed is its answer.
+    fn answer_of(&self, command: &mut Command) -> Value {
+        let mut process = beside(&self.caller, &self.home, command);
+        let status = process.wait(Duration::from_secs(120));
+        let log = process.log().text();
+        assert!(status.success(), "{status}: {log}");
+        let last = log.lines().rev().find(|line| line.starts_with('{')).unwrap_or_else(|| panic!("no answer: {log}"));
+        serde_json::from_str(last).unwrap_or_else(|err| panic!("{err}: {last}"))
+    }
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use outrigger_test_support::{Answer, App, GrpcApp, GrpcClient, Home, Sidecar, free_port};
 
-use crate::{CALLER, answer_of, beside, file, grpc_pair, http_pair, prove};
+use crate::{CALLER, Pair, beside, file, prove};
 
 fn python(script: &str) -> Command {
     let mut command = Command::new(file(".venv/bin/python"));
@@ -15,8 +15,8 @@ fn python(script: &str) -> Command {
 #[test]
 fn the_python_sdk_invokes_over_http() {
     let app = App::answering(|_| Answer::text("{\"saved\":true}").header("content-type", "application/json"));
-    let (caller, _callee, home) = http_pair(&app);
-    let answer = answer_of(&caller, &home, python("caller.py").arg("http"));
+    let pair = Pair::start(app.port(), "http");
+    let answer = pair.answer_of(python("caller.py").arg("http"));
     assert_eq!(answer["text"], "{\"saved\":true}");
     assert_eq!(answer["content_type"], "application/json");
     let seen = app.only("/orders/42");
@@ -29,8 +29,8 @@ fn the_python_sdk_invokes_over_http() {
 #[test]
 fn the_python_sdk_invokes_over_grpc() {
     let app = GrpcApp::start();
-    let (caller, _callee, home) = grpc_pair(&app);
-    let answer = answer_of(&caller, &home, python("caller.py").arg("grpc"));
+    let pair = Pair::start(app.port(), "grpc");
+    let answer = pair.answer_of(python("caller.py").arg("grpc"));
     assert_eq!(answer["unary"], "from python");
     assert_eq!(answer["trailer"], "kept");
     assert_eq!(answer["bidi"], serde_json::json!(["1", "2", "3"]));
