@@ -1,0 +1,163 @@
+//! The parts of a sidecar: one function a concern, each told only what it needs.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use outrigger_api::app::Channel;
+use outrigger_api::grpc::{self as grpc_api, GrpcApi};
+use outrigger_api::http::{self as http_api, HttpApi};
+use outrigger_api::{Metrics, Readiness};
+use outrigger_blocks::app::App;
+use outrigger_blocks::invoke::{self, Invoke};
+use outrigger_certs::{IdentityWatch, Rotation};
+use outrigger_identity::TrustDomain;
+use outrigger_mesh::discovery::registry::RegistryResolver;
+use outrigger_mesh::{Outbound, Parts, Resolver};
+use outrigger_policy::call_policy::CallPolicy;
+use outrigger_telemetry::metrics::Registry;
+use outrigger_telemetry::trace::{Exporter, Tracer};
+use outrigger_view::{Policies, View};
+use outrigger_wire::Limits;
+use tokio::sync::{Notify, watch};
+
+use crate::admin::{Admin, MetricsPage};
+use crate::body_limit::BodyLimit;
+use crate::config::sidecar::Sidecar;
+use crate::control_plane::{self, Embedded, NoRegistry};
+use crate::front::Front;
+use crate::settings;
+
+/// Trust domain of apps when no Configuration names another, as in stock.
+const TRUST_DOMAIN: &str = "public";
+
+/// What nearly every part is given.
+pub(super) struct Shared<'a> {
+    pub(super) config: &'a Sidecar,
+    pub(super) admin: &'a Admin,
+    pub(super) metrics: &'a Registry,
+    pub(super) limits: Arc<Limits>,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) shutdown: Arc<Notify>,
+    pub(super) trust_domain: TrustDomain,
+}
+
+impl<'a> Shared<'a> {
+    pub(super) fn new(config: &'a Sidecar, admin: &'a Admin, metrics: &'a Registry) -> anyhow::Result<Self> {
+        Ok(Shared {
+            config,
+            admin,
+            metrics,
+            limits: Arc::new(config.limits.clone()),
+            readiness: Arc::new(Readiness::new()),
+            shutdown: Arc::new(Notify::new()),
+            trust_domain: match &config.configuration.trust_domain {
+                Some(domain) => domain.clone(),
+                None => TrustDomain::parse(TRUST_DOMAIN).context("trust domain")?,
+            },
+        })
+    }
+}
+
+/// Who we are, kept fresh on the admin runtime; `None` without mutual TLS.
+pub(super) fn identity(shared: &Shared<'_>, embedded: Option<&Embedded>) -> anyhow::Result<Option<Rotation>> {
+    let _there = shared.admin.handle().enter();
+    let Some(authority) = &shared.config.authority else { return Ok(None) };
+    control_plane::rotation(&shared.config.app, &shared.trust_domain, authority, embedded, shared.metrics).map(Some)
+}
+
+/// The client of the registry, on the admin runtime; `None` where no control process was named.
+pub(super) fn registry(shared: &Shared<'_>, embedded: Option<&Embedded>) -> Option<RegistryResolver> {
+    let _there = shared.admin.handle().enter();
+    embedded.map(Embedded::registry)
+}
+
+/// How other apps are found.
+pub(super) fn discovery(registry: Option<&RegistryResolver>) -> Arc<dyn Resolver> {
+    match registry {
+        Some(registry) => Arc::new(registry.clone()),
+        None => Arc::new(NoRegistry),
+    }
+}
+
+/// Spans, exported on the admin runtime.
+pub(super) fn telemetry(shared: &Shared<'_>) -> anyhow::Result<(Tracer, Option<Exporter>)> {
+    let _there = shared.admin.handle().enter();
+    settings::tracer(shared.config, shared.admin, shared.metrics)
+}
+
+/// What scrapers see.
+pub(super) fn metrics_page(shared: &Shared<'_>) -> Arc<Front> {
+    Arc::new(Front::Metrics(MetricsPage::new(shared.metrics.clone(), Arc::clone(&shared.readiness))))
+}
+
+/// What the proxy knows of the world, and the end that changes it.
+pub(super) fn view(config: &Sidecar) -> watch::Sender<Arc<View>> {
+    watch::channel(Arc::new(View::new(Policies {
+        access: Arc::new(config.configuration.access().decided_as(settings::called_by(config))),
+        call: Arc::new(CallPolicy::default()),
+    })))
+    .0
+}
+
+/// The app behind its gate.
+pub(super) fn app(shared: &Shared<'_>, tracer: &Tracer) -> anyhow::Result<Arc<App<Channel>>> {
+    Ok(Arc::new(App::new(
+        settings::app_config(shared.config)?,
+        settings::channel(shared.config, &shared.limits)?,
+        tracer.clone(),
+    )))
+}
+
+/// What calls between sidecars are made of.
+pub(super) fn mesh(
+    shared: &Shared<'_>,
+    identity: Option<IdentityWatch>,
+    view: &watch::Sender<Arc<View>>,
+    resolver: Arc<dyn Resolver>,
+    app: Arc<App<Channel>>,
+    tracer: &Tracer,
+) -> Parts {
+    Parts {
+        this: shared.config.app.clone(),
+        trust_domain: shared.trust_domain.clone(),
+        identity: identity.unwrap_or_else(|| watch::channel(None).1),
+        view: view.subscribe(),
+        resolver,
+        local: app,
+        limits: Arc::clone(&shared.limits),
+        metrics: shared.metrics.clone(),
+        tracer: tracer.clone(),
+    }
+}
+
+/// Both APIs: HTTP and gRPC.
+pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Front>, Arc<Front>) {
+    let config = shared.config;
+    let invoking = invoke::Config { app: config.app.clone(), rules: settings::rules(config) };
+    let invoke = Arc::new(Invoke::new(invoking, Outbound::new(mesh.clone())));
+    let metrics = Arc::new(Metrics::new(shared.metrics, config.app.app_id()));
+    let metadata = Arc::new(settings::metadata(config));
+    let http = HttpApi::new(http_api::Config {
+        token: settings::token(config),
+        browser: settings::browser(config),
+        manner: settings::manner(config),
+        limits: Arc::clone(&shared.limits),
+        invoke: Arc::clone(&invoke),
+        metadata: Arc::clone(&metadata),
+        readiness: Arc::clone(&shared.readiness),
+        shutdown: Arc::clone(&shared.shutdown),
+        tracer: tracer.clone(),
+        metrics: Arc::clone(&metrics),
+    });
+    let grpc = GrpcApi::new(grpc_api::Config {
+        token: settings::token(config),
+        limits: Arc::clone(&shared.limits),
+        invoke,
+        metadata,
+        shutdown: Arc::clone(&shared.shutdown),
+        tracer,
+        metrics,
+    });
+    let http = Front::Http(BodyLimit::new(http, config.max_body_bytes));
+    (Arc::new(http), Arc::new(Front::Grpc(grpc)))
+}

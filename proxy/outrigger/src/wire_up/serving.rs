@@ -1,0 +1,197 @@
+//! A sidecar that takes calls: its start in order, and its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use outrigger_api::Readiness;
+use outrigger_certs::Rotation;
+use outrigger_mesh::discovery::registry::{Announced, RegistryResolver};
+use outrigger_mesh::http::server::serve;
+use outrigger_mesh::listener::Listener;
+use outrigger_mesh::{Parts, drain};
+use outrigger_telemetry::metrics::Registry;
+use outrigger_telemetry::trace::Exporter;
+use outrigger_view::View;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::listeners::Listeners;
+use super::parts::{self, Shared};
+use crate::admin::Admin;
+use crate::command::version;
+use crate::config::sidecar::Sidecar;
+use crate::control_plane::{self, Embedded};
+use crate::front::Front;
+use crate::ready::{Becoming, become_ready};
+use crate::shutdown::Stage;
+use crate::supervise::Signals;
+
+/// Longest wait for the last spans at the end.
+const LAST_SPANS: Duration = Duration::from_secs(1);
+
+/// A sidecar that takes calls.
+pub(super) struct Serving {
+    readiness: Arc<Readiness>,
+    shutdown: Arc<Notify>,
+    announced: watch::Receiver<Option<Arc<Announced>>>,
+    drain: drain::Drain,
+    tasks: JoinSet<()>,
+    exporter: Option<Exporter>,
+    _held: Held,
+}
+
+/// What lives as long as the sidecar and is never asked again.
+struct Held {
+    _rotation: Option<Rotation>,
+    _view: watch::Sender<Arc<View>>,
+    _admin_drain: drain::Drain,
+}
+
+impl Serving {
+    /// Builds the parts and starts them: first what runs on the admin side, then the
+    /// data path, then whatever makes the sidecar ready.
+    pub(super) fn start(
+        config: &Sidecar,
+        admin: &Admin,
+        metrics: &Registry,
+        mut listeners: Listeners,
+        embedded: Option<&Embedded>,
+    ) -> anyhow::Result<Serving> {
+        let shared = Shared::new(config, admin, metrics)?;
+        let rotation = parts::identity(&shared, embedded)?;
+        let registry = parts::registry(&shared, embedded);
+        let (tracer, exporter) = parts::telemetry(&shared)?;
+        let ports = listeners.ports();
+        let admin_drain = serve_metrics(&shared, listeners.metrics.take());
+
+        let view = parts::view(config);
+        let app = parts::app(&shared, &tracer)?;
+        let resolver = parts::discovery(registry.as_ref());
+        let mesh = parts::mesh(&shared, rotation.as_ref().map(Rotation::watch), &view, resolver, app, &tracer);
+        let (http, grpc) = parts::apis(&shared, &mesh, tracer);
+
+        let peer = listeners.peer.as_ref().map(Listener::local_addr);
+        tracing::info!(
+            http_port = ports[0],
+            grpc_port = ports[1],
+            metrics_port = ports[2],
+            peer_port = peer.map_or(0, |peer| peer.port()),
+            version = version::OUTRIGGER,
+            "listening"
+        );
+        let mut tasks = JoinSet::new();
+        let drain = serve_calls(&shared, &mut tasks, listeners, http, grpc, mesh);
+        shared.readiness.api_is_listening();
+        let announced = announce(&shared, &mut tasks, rotation.as_ref(), registry, peer, ports);
+        Ok(Serving {
+            readiness: shared.readiness,
+            shutdown: shared.shutdown,
+            announced,
+            drain,
+            tasks,
+            exporter,
+            _held: Held { _rotation: rotation, _view: view, _admin_drain: admin_drain },
+        })
+    }
+
+    /// Waits for a signal or `POST /v1.0/shutdown`.
+    pub(super) async fn until_asked(&self, signals: &mut Signals) {
+        tokio::select! {
+            signal = signals.next() => tracing::info!(signal, "asked to end"),
+            () = self.shutdown.notified() => tracing::info!("asked to end by the shutdown API"),
+        }
+    }
+
+    /// Tells everybody, finishes the calls in flight, and ends. Another signal
+    /// cuts it short. The exit code.
+    pub(super) async fn stop(mut self, graceful: Duration, signals: &mut Signals) -> anyhow::Result<u8> {
+        let orderly = async {
+            let mut stage = Stage::Serving.next();
+            self.readiness.is_draining();
+            if let Some(announced) = &*self.announced.borrow() {
+                announced.drain();
+            }
+            tracing::debug!(?stage, "calls are still taken; nobody new should come");
+            tokio::time::sleep(stage.longest(graceful).unwrap_or_default()).await;
+            stage = stage.next();
+            tracing::debug!(?stage, "calls in flight finish");
+            self.drain.start();
+            let finished = self.drain.finished(stage.longest(graceful).unwrap_or_default()).await;
+            stage = stage.next();
+            if finished {
+                tracing::info!(?stage, "every call has finished");
+            } else {
+                tracing::warn!(?stage, ?graceful, "calls that did not finish in time are cut");
+            }
+        };
+        let forced = tokio::select! {
+            () = orderly => None,
+            signal = signals.next() => Some(signal),
+        };
+        if let Some(signal) = forced {
+            tracing::warn!(signal, "ended at once by a second signal");
+            return Ok(u8::try_from(128 + signal).unwrap_or(1));
+        }
+        self.tasks.shutdown().await;
+        if let Some(exporter) = self.exporter.take() {
+            let outcome = exporter.shutdown(LAST_SPANS).await;
+            tracing::debug!(?outcome, "last spans");
+        }
+        Ok(0)
+    }
+}
+
+/// Serves metrics on the admin runtime, for as long as the drain is held.
+fn serve_metrics(shared: &Shared<'_>, listener: Option<Listener>) -> drain::Drain {
+    let (drain, draining) = drain::channel();
+    if let Some(listener) = listener {
+        let page = parts::metrics_page(shared);
+        shared.admin.handle().spawn(serve(listener, page, Arc::clone(&shared.limits), draining));
+    }
+    drain
+}
+
+/// Begins to take calls, of the app and of peers; the drain ends that.
+fn serve_calls(
+    shared: &Shared<'_>,
+    tasks: &mut JoinSet<()>,
+    listeners: Listeners,
+    http: Arc<Front>,
+    grpc: Arc<Front>,
+    mesh: Parts,
+) -> drain::Drain {
+    let (drain, draining) = drain::channel();
+    for listener in listeners.http {
+        tasks.spawn(serve(listener, Arc::clone(&http), Arc::clone(&shared.limits), draining.clone()));
+    }
+    for listener in listeners.grpc {
+        tasks.spawn(serve(listener, Arc::clone(&grpc), Arc::clone(&shared.limits), draining.clone()));
+    }
+    if let Some(listener) = listeners.peer {
+        tasks.spawn(outrigger_mesh::serve(listener, mesh, draining));
+    }
+    drain
+}
+
+/// Readiness comes with identity, app and registry.
+fn announce(
+    shared: &Shared<'_>,
+    tasks: &mut JoinSet<()>,
+    rotation: Option<&Rotation>,
+    registry: Option<RegistryResolver>,
+    peer: Option<std::net::SocketAddr>,
+    ports: [u16; 3],
+) -> watch::Receiver<Option<Arc<Announced>>> {
+    let (announce, announced) = watch::channel(None);
+    tasks.spawn(become_ready(Becoming {
+        readiness: Arc::clone(&shared.readiness),
+        identity: rotation.map(Rotation::watch),
+        app: shared.config.channel.as_ref().map(|channel| (channel.host.clone(), channel.port)),
+        registry: registry
+            .zip(peer)
+            .map(|(registry, peer)| (registry, control_plane::announcement(shared.config, peer, ports))),
+        admin: shared.admin.handle().clone(),
+        announced: announce,
+    }));
+    announced
+}
