@@ -18,7 +18,7 @@ mod readiness;
 mod token;
 
 pub use browser::Browser;
-pub use metadata::{AppConnection, Metadata};
+pub use metadata::{AppConnection, AppHealthProbe, Metadata, RegisteredComponent};
 pub use metrics::Metrics;
 pub use readiness::Readiness;
 pub use token::ApiToken;

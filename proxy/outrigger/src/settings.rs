@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::HeaderValue;
 use outrigger_api::app::Channel;
-use outrigger_api::{ApiToken, AppConnection, Browser, Metadata};
+use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, RegisteredComponent};
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
 use outrigger_policy::access::CallProtocol;
@@ -118,6 +118,16 @@ pub(crate) fn metadata(config: &Sidecar) -> Metadata {
         protocol: protocol(config),
         channel_address: config.channel.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |channel| channel.host.clone()),
         max_concurrency: 0,
+        health: None,
     };
+    let resources = &config.resources;
+    let components = resources.components.iter().map(|component| RegisteredComponent {
+        name: component.name.clone(),
+        component_type: component.component_type.clone(),
+        version: component.version.clone(),
+        capabilities: Vec::new(),
+    });
+    let endpoints = resources.http_endpoints.iter().map(|endpoint| endpoint.name.clone());
     Metadata::new(config.app.app_id(), version::RUNTIME, Vec::new(), connection)
+        .with_resources(components.collect(), endpoints.collect())
 }

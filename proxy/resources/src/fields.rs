@@ -121,6 +121,50 @@ pub(crate) const MTLS: &[Field] = &[
     F::not("tokenValidators"),
 ];
 
+/// `kind: Component`
+pub(crate) const COMPONENT: &[Field] = &[
+    F::supported("apiVersion"),
+    F::supported("kind"),
+    F::supported("metadata"),
+    F::supported("spec"),
+    F::supported("auth"),
+    F::supported("scopes"),
+];
+
+/// `spec` of a Component.
+pub(crate) const COMPONENT_SPEC: &[Field] = &[
+    F::supported("type"),
+    F::supported("version"),
+    F::supported("ignoreErrors"),
+    F::supported("metadata"),
+    F::supported("initTimeout"),
+];
+
+/// `kind: HTTPEndpoint`
+pub(crate) const HTTP_ENDPOINT: &[Field] = COMPONENT;
+
+/// `spec` of an HTTPEndpoint.
+pub(crate) const HTTP_ENDPOINT_SPEC: &[Field] =
+    &[F::supported("baseUrl"), F::supported("headers"), F::supported("clientTLS")];
+
+/// `spec.clientTLS` of an HTTPEndpoint.
+pub(crate) const CLIENT_TLS: &[Field] =
+    &[F::supported("rootCA"), F::supported("certificate"), F::supported("privateKey"), F::supported("renegotiation")];
+
+/// A document of `spec.clientTLS`.
+pub(crate) const TLS_DOCUMENT: &[Field] =
+    &[F::supported("value"), F::supported("secretKeyRef"), F::supported("envRef")];
+
+/// A named value.
+pub(crate) const PROPERTY: &[Field] =
+    &[F::supported("name"), F::supported("value"), F::supported("secretKeyRef"), F::supported("envRef")];
+
+/// `secretKeyRef`
+pub(crate) const SECRET_KEY_REF: &[Field] = &[F::supported("name"), F::supported("key")];
+
+/// `auth` of a resource.
+pub(crate) const AUTH: &[Field] = &[F::supported("secretStore")];
+
 /// Every table with the path at which it counts.
 #[cfg(test)]
 pub(crate) const TABLES: &[(&str, &[Field])] = &[

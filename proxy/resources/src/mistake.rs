@@ -63,6 +63,16 @@ pub enum MistakeKind {
         /// The kind and the name of the resource.
         kind: String,
     },
+    /// Two resources of one kind and name.
+    #[error("the {kind} `{name}` is declared at {first} already; remove one of them or give it another name")]
+    Redeclared {
+        /// Kind of both.
+        kind: String,
+        /// Name of both.
+        name: String,
+        /// File and line of the first one.
+        first: String,
+    },
     /// A field that must be there is not.
     #[error("is missing; write {fix}")]
     Missing {

@@ -32,13 +32,17 @@ impl Reader {
         Self { file, mistakes: Mistakes::default(), warnings: Vec::new() }
     }
 
+    pub(crate) fn place(&self, line: usize, field: impl Into<String>) -> Place {
+        Place { file: Arc::clone(&self.file), line, field: field.into() }
+    }
+
     pub(crate) fn mistake(&mut self, line: usize, field: impl Into<String>, kind: MistakeKind) {
-        let place = Place { file: Arc::clone(&self.file), line, field: field.into() };
+        let place = self.place(line, field);
         self.mistakes.push(Mistake { place, kind });
     }
 
     pub(crate) fn warn(&mut self, line: usize, field: impl Into<String>, text: impl Into<String>) {
-        let place = Place { file: Arc::clone(&self.file), line, field: field.into() };
+        let place = self.place(line, field);
         self.warnings.push(Warning { place, text: text.into() });
     }
 
@@ -161,7 +165,8 @@ impl<'a> Fields<'a> {
 }
 
 impl At<'_> {
-    fn is_blank(&self) -> bool {
+    /// Whether it is the empty text.
+    pub(crate) fn is_blank(&self) -> bool {
         matches!(&self.node.value, Value::Scalar { text, .. } if text.is_empty())
     }
 }

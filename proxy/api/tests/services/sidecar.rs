@@ -122,6 +122,7 @@ impl Sidecar {
             protocol: settings.protocol,
             channel_address: "127.0.0.1".into(),
             max_concurrency: 0,
+            health: None,
         };
         let metadata = Arc::new(Metadata::new("orders", "1.18.3", Vec::new(), connection));
         let readiness = Arc::new(Readiness::new());

@@ -11,6 +11,7 @@ pub(crate) mod env;
 mod files;
 pub(crate) mod flags;
 mod go;
+mod known;
 mod mistake;
 mod nearest;
 pub(crate) mod read;

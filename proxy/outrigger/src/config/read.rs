@@ -31,7 +31,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         conflicts(channel, listen, mistakes);
     }
     init_endpoints(flags, mistakes);
-    let (configuration, warnings) = files::read(flags, environment, mistakes);
+    let files::Files { configuration, resources, warnings } = files::read(flags, environment, mistakes);
     let spans = tracing::spans(&configuration.tracing, app.as_ref(), environment, mistakes);
     let authority = authority(flags, &variables, &configuration.mtls, mistakes);
     let control_socket = Some(flags.text(&table::CONTROL_SOCKET))
@@ -48,6 +48,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         app: app?,
         channel,
         configuration,
+        resources,
         spans,
         listen: listen?,
         authority,

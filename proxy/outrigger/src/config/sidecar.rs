@@ -10,6 +10,7 @@ use outrigger_certs::ca::sentry::SentryAddress;
 use outrigger_identity::{AppId, SpiffeId};
 use outrigger_resources::configuration::Configuration;
 use outrigger_resources::mistake::Warning;
+use outrigger_resources::resources::Resources;
 use outrigger_telemetry::log::Level;
 use outrigger_telemetry::trace;
 use outrigger_wire::Limits;
@@ -30,6 +31,8 @@ pub(crate) struct Sidecar {
     pub(crate) channel: Option<AppChannel>,
     /// What the Configuration files say.
     pub(crate) configuration: Configuration,
+    /// What the resource folders have for this app, and this build can use.
+    pub(crate) resources: Resources,
     /// Where spans go; `None` when they are made for nobody.
     pub(crate) spans: Option<trace::Config>,
     /// Where the sidecar listens.
