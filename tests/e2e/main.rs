@@ -7,6 +7,7 @@ mod control;
 mod drain;
 mod grpc;
 mod headers;
+mod http_api;
 mod identity;
 mod invoke;
 mod pair;

@@ -31,6 +31,15 @@ impl Pair {
         Self { caller, callee, app, home }
     }
 
+    /// The callee's sidecar is started with `flag` as well.
+    pub(crate) fn with_flag(flag: &str, handler: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+        let home = Home::new();
+        let app = App::answering(handler);
+        let callee = Sidecar::of(&home, "callee").app(app.port(), "http").flag(flag).start();
+        let caller = Sidecar::of(&home, "caller").start();
+        Self { caller, callee, app, home }
+    }
+
     /// The callee holds its callers to the Configuration `yaml`.
     pub(crate) fn with_policy(yaml: &str) -> Self {
         let home = Home::new();

@@ -11,6 +11,8 @@ use ::http::request::Parts;
 use ::http::uri::{Authority, Uri};
 use outrigger_wire::{Cause, Failure};
 
+use crate::cors::Cors;
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What is asked of requests that a browser may have sent.
@@ -24,19 +26,21 @@ pub enum Browser {
 }
 
 impl Browser {
-    /// Whether this request may come in.
+    /// Whether this request may come in: also from a page that `cors` names.
     ///
     /// # Errors
     /// [`Cause::Denied`] naming the header and its remedy.
-    pub(crate) fn admit(self, head: &Parts) -> Result<(), Failure> {
+    pub(crate) fn admit(self, head: &Parts, cors: Option<&Cors>) -> Result<(), Failure> {
         if self == Self::Stock {
             return Ok(());
         }
         if let Some(origin) = head.headers.get(ORIGIN)
             && !is_local_origin(origin.as_bytes())
+            && !cors.is_some_and(|cors| cors.allows(origin))
         {
             return Err(denied(
-                "a request from another site (header Origin); call the API from a program, or from a page of localhost",
+                "a request from another site (header Origin); call the API from a program or from a page of localhost, \
+                 or name the site with --allowed-origins",
             ));
         }
         let host = match head.headers.get(HOST) {
@@ -114,9 +118,22 @@ mod tests {
             ("/", &[("host", "localhost"), ("origin", "http://localhost.evil.example")], false),
         ] {
             let head = head(uri, headers);
-            let name = Browser::Guarded.admit(&head).map_err(|failure| failure.name());
+            let name = Browser::Guarded.admit(&head, None).map_err(|failure| failure.name());
             assert_eq!(name, if allowed { Ok(()) } else { Err("denied") }, "{uri} {headers:?}");
-            assert!(Browser::Stock.admit(&head).is_ok());
+            assert!(Browser::Stock.admit(&head, None).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_page_that_is_named_comes_in_and_the_host_must_still_be_local() {
+        let cors = Cors::parse("https://a.example");
+        for (host, origin, allowed) in [
+            ("localhost", "https://a.example", true),
+            ("localhost", "https://b.example", false),
+            ("a.example", "https://a.example", false),
+        ] {
+            let head = head("/", &[("host", host), ("origin", origin)]);
+            assert_eq!(Browser::Guarded.admit(&head, cors.as_ref()).is_ok(), allowed, "{host} {origin}");
         }
     }
 

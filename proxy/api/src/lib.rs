@@ -9,6 +9,7 @@
 
 pub mod app;
 mod browser;
+mod cors;
 pub mod grpc;
 pub mod http;
 mod metadata;
@@ -18,6 +19,7 @@ mod readiness;
 mod token;
 
 pub use browser::Browser;
+pub use cors::Cors;
 pub use metadata::{AppConnection, AppHealthProbe, Metadata, RegisteredComponent};
 pub use metrics::Metrics;
 pub use readiness::Readiness;

@@ -1,6 +1,9 @@
 //! Which app a request's headers name.
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use outrigger_wire::header::APP_ID;
 
 /// The app that the header `name` names. Two values name none: what they say together is
 /// refused as an app ID later, for no reader may choose between them.
@@ -16,6 +19,18 @@ pub(crate) fn app(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue>
     }
 }
 
+/// The app that basic authentication names (`http://dapr-app-id:<app>@localhost:3500/`): its user
+/// is `dapr-app-id`, its password the app. Any other credential is the app's own business.
+pub(crate) fn app_by_basic_authentication(headers: &HeaderMap) -> Option<HeaderValue> {
+    let credentials = headers.get(AUTHORIZATION)?.as_bytes().strip_prefix(b"Basic ")?;
+    let decoded = STANDARD.decode(credentials).ok()?;
+    let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    if !user.eq_ignore_ascii_case(APP_ID.as_str()) || password.contains(':') {
+        return None;
+    }
+    HeaderValue::try_from(password).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +44,22 @@ mod tests {
         assert_eq!(app(&headers, &name).unwrap(), "orders");
         headers.append(&name, HeaderValue::from_static("admin"));
         assert_eq!(app(&headers, &name).unwrap(), "orders, admin");
+    }
+
+    #[test]
+    fn basic_authentication_names_an_app_by_the_user_dapr_app_id_only() {
+        for (value, named) in [
+            ("Basic ZGFwci1hcHAtaWQ6b3JkZXJz", Some("orders")),
+            ("Basic REFQUi1BUFAtSUQ6b3JkZXJz", Some("orders")),
+            ("Basic dXNlcjpvcmRlcnM=", None),
+            ("Basic ZGFwci1hcHAtaWQ6YTpi", None),
+            ("Basic !", None),
+            ("Bearer ZGFwci1hcHAtaWQ6b3JkZXJz", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, HeaderValue::from_static(value));
+            let app = app_by_basic_authentication(&headers);
+            assert_eq!(app.as_ref().map(|app| app.to_str().unwrap()), named, "{value}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use outrigger_wire::path::Rules;
 use outrigger_wire::{Body, CanonicalPath, Cause, Failure};
 use tokio::time::Instant;
 
+use crate::forwarded::Forwarded;
 use crate::recent::Recent;
 
 /// Settings of invocation.
@@ -20,6 +21,8 @@ pub struct Config {
     pub app: AppId,
     /// Which paths are refused; [`Rules::Stock`] when run as `daprd`.
     pub rules: Rules,
+    /// What an HTTP call to another app says of this sidecar.
+    pub forwarded: Forwarded,
 }
 
 /// One call, as decoded from an API.
@@ -62,7 +65,10 @@ impl Invoke {
     /// target outside the mesh, and all that the mesh gives.
     pub async fn call(&self, invocation: Invocation<'_>, request: Request<Body>) -> Result<Response<Body>, Failure> {
         let target = self.target(invocation.target)?;
-        let request = outgoing(invocation.path, self.config.rules, request)?;
+        let mut request = outgoing(invocation.path, self.config.rules, request)?;
+        if invocation.protocol == CallProtocol::Http && target != self.config.app {
+            self.config.forwarded.add(request.headers_mut());
+        }
         let call = Call {
             target: Target::App(target),
             protocol: invocation.protocol,

@@ -8,5 +8,8 @@
 
 pub mod app;
 pub mod error;
+mod forwarded;
 pub mod invoke;
 mod recent;
+
+pub use forwarded::Forwarded;

@@ -1,11 +1,13 @@
 //! What each room is told, from the sidecar's configuration.
 
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use http::HeaderValue;
 use outrigger_api::app::Channel;
 use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, RegisteredComponent};
+use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
 use outrigger_policy::access::CallProtocol;
@@ -46,13 +48,19 @@ pub(crate) fn tracer(
 /// # Errors
 ///
 /// A token that cannot stand in a header.
-pub(crate) fn app_config(config: &Sidecar) -> anyhow::Result<app::Config> {
+pub(crate) fn app_config(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Result<app::Config> {
     let token = config.app_token.as_ref().map(|token| -> anyhow::Result<HeaderValue> {
         let mut value = HeaderValue::from_str(&token.0).context("APP_API_TOKEN cannot stand in a header")?;
         value.set_sensitive(true);
         Ok(value)
     });
-    Ok(app::Config { app: config.app.clone(), protocol: protocol(config), token: token.transpose()? })
+    Ok(app::Config {
+        app: config.app.clone(),
+        protocol: protocol(config),
+        token: token.transpose()?,
+        max_concurrency: config.channel.as_ref().and_then(|channel| channel.max_concurrency),
+        limits: Arc::clone(limits),
+    })
 }
 
 /// The way to the app; `None` for one that only calls.
@@ -95,6 +103,26 @@ pub(crate) fn browser(config: &Sidecar) -> Browser {
     }
 }
 
+/// What calls that leave say of this sidecar. The address is the one that the system would send
+/// from; nothing is sent to learn it.
+pub(crate) fn forwarded(config: &Sidecar) -> Forwarded {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Forwarded::new(config.host_ip.or_else(own_address), &host)
+}
+
+fn own_address() -> Option<IpAddr> {
+    // Addresses of documentation (RFC 5737, RFC 3849): routed by default and nobody's.
+    let routes: [(SocketAddr, SocketAddr); 2] = [
+        (([0, 0, 0, 0], 0).into(), ([192, 0, 2, 1], 80).into()),
+        ((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 80).into()),
+    ];
+    routes.into_iter().find_map(|(from, to)| {
+        let socket = UdpSocket::bind(from).ok()?;
+        socket.connect(to).ok()?;
+        Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_unspecified())
+    })
+}
+
 /// As `daprd` the paths that stock refuses are refused too.
 pub(crate) fn rules(config: &Sidecar) -> Rules {
     match config.persona {
@@ -113,11 +141,14 @@ pub(crate) fn manner(config: &Sidecar) -> Manner {
 
 /// What the sidecar says of itself.
 pub(crate) fn metadata(config: &Sidecar) -> Metadata {
+    let channel = config.channel.as_ref();
     let connection = AppConnection {
-        port: config.channel.as_ref().map(|channel| channel.port),
+        port: channel.map(|channel| channel.port),
         protocol: protocol(config),
-        channel_address: config.channel.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |channel| channel.host.clone()),
-        max_concurrency: 0,
+        channel_address: channel.map_or_else(|| "127.0.0.1".to_owned(), |channel| channel.host.clone()),
+        max_concurrency: channel
+            .and_then(|channel| channel.max_concurrency)
+            .map_or(0, |most| u32::try_from(most.get()).unwrap_or(u32::MAX)),
         health: None,
     };
     let resources = &config.resources;

@@ -86,6 +86,10 @@ limits! {
     app_idle_connections: 256, "connections";
     /// Calls to an HTTP/1.1 app at once; the next waits.
     app_connections: 4_096, "connections";
+    /// Calls that wait for their turn in the app under `--app-max-concurrency`; the next is refused.
+    app_queue: 4_096, "calls";
+    /// Longest wait of a call for its turn in the app.
+    app_queue_timeout_ms: 60_000, "milliseconds";
     /// Targets whose endpoints, breakers and connections are kept; the least used goes first.
     targets: 1_024, "targets";
     /// Wait for the whole header section of a request, from its first byte.

@@ -6,7 +6,7 @@ mod route;
 
 use std::sync::Arc;
 
-use ::http::header::{HeaderName, HeaderValue};
+use ::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use ::http::request::Parts;
 use ::http::{HeaderMap, Request, Response};
 use outrigger_blocks::error::{ApiError, Manner, Problem};
@@ -17,6 +17,7 @@ use outrigger_wire::{Body, Failure, Limits, header};
 use tokio::sync::Notify;
 
 use crate::browser::Browser;
+use crate::cors::Cors;
 use crate::metadata::Metadata;
 use crate::metrics::{HttpRequest, Metrics};
 use crate::named;
@@ -32,6 +33,8 @@ pub struct Config {
     pub token: Option<ApiToken>,
     /// What is asked of requests that a browser may have sent.
     pub browser: Browser,
+    /// The pages that may read what the API answers; `None` lets none.
+    pub cors: Option<Cors>,
     /// Statuses for bad input.
     pub manner: Manner,
     /// The bounds of the data path.
@@ -73,7 +76,7 @@ impl HttpApi {
 
     /// Whether the request may be looked at: browser, token, baggage.
     fn admit(&self, head: &mut Parts, route: &Route<'_>) -> Result<(), Refused> {
-        self.0.browser.admit(head).map_err(Refused::Request)?;
+        self.0.browser.admit(head, self.0.cors.as_ref()).map_err(Refused::Request)?;
         if matches!(route, Route::Shutdown | Route::PutMetadata { .. }) {
             self.0.browser.admit_change(head).map_err(Refused::Request)?;
         }
@@ -114,12 +117,11 @@ impl HttpApi {
     }
 }
 
-impl Service for HttpApi {
-    async fn call(&self, _connection: &Connection, request: Request<Body>) -> Response<Body> {
-        let (mut head, body) = request.into_parts();
+impl HttpApi {
+    async fn answer(&self, mut head: Parts, body: Body) -> Response<Body> {
         // Clones share their bytes: the route borrows from these while the request moves on.
         let uri = head.uri.clone();
-        let app_id = named::app(&head.headers, &header::APP_ID);
+        let app_id = app_id(&mut head.headers);
         // What is no text is no app ID: as an empty name it is refused where names are.
         let app_id = app_id.as_ref().map(|id| id.to_str().unwrap_or("\u{fffd}"));
         let route = Route::of(&head.method, uri.path(), app_id);
@@ -142,6 +144,20 @@ impl Service for HttpApi {
         mark(response.headers_mut(), &context, baggage);
         metered.follow(response)
     }
+}
+
+impl Service for HttpApi {
+    async fn call(&self, _connection: &Connection, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let Some(cors) = &self.0.cors else { return self.answer(head, body).await };
+        if let Some(response) = cors.preflight(&head) {
+            return response;
+        }
+        let reading = cors.reading(&head);
+        let mut response = self.answer(head, body).await;
+        reading.mark(response.headers_mut());
+        response
+    }
 
     fn refuse(&self, failure: &Failure) -> Response<Body> {
         let mut response = self.failed(Problem::Request { failure });
@@ -152,6 +168,17 @@ impl Service for HttpApi {
     fn limit_exceeded(&self, name: &'static str) {
         self.0.metrics.limit_exceeded(name);
     }
+}
+
+/// The app that the headers name: `dapr-app-id` first, then basic authentication, which was meant
+/// for us and ends here.
+fn app_id(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    if let Some(app) = named::app(headers, &header::APP_ID).filter(|app| !app.is_empty()) {
+        return Some(app);
+    }
+    let app = named::app_by_basic_authentication(headers)?;
+    headers.remove(AUTHORIZATION);
+    Some(app)
 }
 
 /// As the stock runtime: the trace that the call was part of, unless the app has said so.

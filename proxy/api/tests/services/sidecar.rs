@@ -11,7 +11,8 @@ use http_body_util::BodyExt as _;
 use outrigger_api::app::Channel;
 use outrigger_api::grpc::GrpcApi;
 use outrigger_api::http::HttpApi;
-use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, Metrics, Readiness, grpc, http};
+use outrigger_api::{ApiToken, AppConnection, Browser, Cors, Metadata, Metrics, Readiness, grpc, http};
+use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
 use outrigger_blocks::invoke::{self, Invoke};
@@ -35,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) protocol: AppProtocol,
     pub(crate) token: Option<&'static str>,
     pub(crate) app_token: Option<&'static str>,
+    pub(crate) origins: Option<&'static str>,
     pub(crate) manner: Manner,
     pub(crate) rules: Rules,
     pub(crate) app: AppPort,
@@ -53,6 +55,7 @@ impl Default for Settings {
             protocol: AppProtocol::Http,
             token: None,
             app_token: None,
+            origins: None,
             manner: Manner::Plain,
             rules: Rules::Open,
             app: AppPort::Listening,
@@ -102,7 +105,13 @@ impl Sidecar {
         let channel = Channel::new("127.0.0.1", app_port, settings.protocol, Arc::clone(&limits)).unwrap();
         let channel = (!matches!(settings.app, AppPort::None)).then_some(channel);
         let token = settings.app_token.map(HeaderValue::from_static);
-        let gate = app::Config { app: this.clone(), protocol: settings.protocol, token };
+        let gate = app::Config {
+            app: this.clone(),
+            protocol: settings.protocol,
+            token,
+            max_concurrency: None,
+            limits: Arc::clone(&limits),
+        };
         let outbound = Outbound::new(Parts {
             this: this.clone(),
             trust_domain: TrustDomain::parse("public").unwrap(),
@@ -114,7 +123,10 @@ impl Sidecar {
             metrics: registry.clone(),
             tracer: tracer.clone(),
         });
-        let invoke = Arc::new(Invoke::new(invoke::Config { app: this, rules: settings.rules }, outbound));
+        let invoke = Arc::new(Invoke::new(
+            invoke::Config { app: this, rules: settings.rules, forwarded: Forwarded::new(None, "test") },
+            outbound,
+        ));
         let shutdown = Arc::new(Notify::new());
         let metrics = Arc::new(Metrics::new(&registry, "orders"));
         let connection = AppConnection {
@@ -129,6 +141,7 @@ impl Sidecar {
         let http = HttpApi::new(http::Config {
             token: settings.token.and_then(ApiToken::new),
             browser: Browser::Guarded,
+            cors: settings.origins.and_then(Cors::parse),
             manner: settings.manner,
             limits: Arc::clone(&limits),
             invoke: Arc::clone(&invoke),

@@ -6,8 +6,11 @@
 
 mod protocol;
 mod stamp;
+mod turns;
 
 use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::header::HeaderValue;
@@ -16,10 +19,11 @@ use outrigger_identity::AppId;
 use outrigger_mesh::{Inbound, Local};
 use outrigger_policy::access::CallProtocol;
 use outrigger_telemetry::trace::{SpanKind, Tracer};
-use outrigger_wire::{Body, Cause, Failure, header};
+use outrigger_wire::{Body, Cause, Failure, Limits, header};
 
 pub use protocol::AppProtocol;
 use stamp::{Facts, Stamps};
+use turns::Turns;
 
 /// Carries a request to the app and its answer back.
 pub trait AppChannel: Send + Sync + 'static {
@@ -40,12 +44,17 @@ pub struct Config {
     /// What it gets as `dapr-api-token` on every call (`APP_API_TOKEN`); keep it
     /// marked sensitive. `None` sends none.
     pub token: Option<HeaderValue>,
+    /// Calls that may be in the app at once; the next waits. `None` sets no bound.
+    pub max_concurrency: Option<NonZeroUsize>,
+    /// The bounds of the data path.
+    pub limits: Arc<Limits>,
 }
 
 /// Our app, behind its gate.
 pub struct App<C> {
     config: Config,
     stamps: Stamps,
+    turns: Option<Turns>,
     tracer: Tracer,
     channel: Option<C>,
 }
@@ -54,7 +63,8 @@ impl<C: AppChannel> App<C> {
     /// The gate before the app that `channel` reaches; `None` when there is no app port.
     pub fn new(config: Config, channel: Option<C>, tracer: Tracer) -> Self {
         let stamps = Stamps::new(&config.app);
-        Self { config, stamps, tracer, channel }
+        let turns = config.max_concurrency.map(|most| Turns::new(most, Arc::clone(&config.limits)));
+        Self { config, stamps, turns, tracer, channel }
     }
 
     fn channel(&self) -> Result<&C, Failure> {
@@ -71,6 +81,10 @@ impl<C: AppChannel> Local for App<C> {
     async fn deliver(&self, call: Inbound, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
         let channel = self.channel()?;
         self.config.protocol.takes(call.protocol)?;
+        let turn = match &self.turns {
+            Some(turns) => Some(turns.take().await?),
+            None => None,
+        };
         let trace = self.tracer.child_of(&call.trace);
         let mut span = self.tracer.start_with(&trace, SpanKind::Client, || request.uri().path().to_owned().into());
         let facts = Facts {
@@ -96,6 +110,9 @@ impl<C: AppChannel> Local for App<C> {
                 Err(failure) => span.fail(failure.to_string()),
             }
         }
-        answer
+        match turn {
+            Some(turn) => answer.map(|response| turn.until_end_of(response)),
+            None => answer,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::Mistakes;
@@ -82,6 +83,8 @@ pub(crate) struct Variables {
     pub(crate) sentry_token_file: Option<PathBuf>,
     /// `OUTRIGGER_CONTROL_SOCKET`: as `--control-socket` (ours).
     pub(crate) control_socket: Option<PathBuf>,
+    /// `DAPR_HOST_IP`: our address as other machines know it.
+    pub(crate) host_ip: Option<IpAddr>,
 }
 
 /// Variables of stock whose feature is not here yet: set, they are refused.
@@ -119,7 +122,17 @@ pub(crate) fn read(environment: &Environment, mistakes: &mut Mistakes) -> Variab
         control_plane_trust_domain: environment.text("DAPR_CONTROLPLANE_TRUST_DOMAIN", mistakes),
         sentry_token_file: environment.path("DAPR_SENTRY_TOKEN_FILE"),
         control_socket: environment.path("OUTRIGGER_CONTROL_SOCKET"),
+        host_ip: host_ip(environment, mistakes),
     }
+}
+
+fn host_ip(environment: &Environment, mistakes: &mut Mistakes) -> Option<IpAddr> {
+    let text = environment.text("DAPR_HOST_IP", mistakes)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        mistakes.add("DAPR_HOST_IP", Some(&text), "is no IP address", "write one, or unset it to have it found");
+    }
+    address
 }
 
 /// A token must be able to stand in a header.

@@ -1,9 +1,11 @@
 //! Flags and environment into the types of [`Sidecar`].
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger_api::Cors;
 use outrigger_blocks::app::AppProtocol;
 use outrigger_identity::AppId;
 use outrigger_telemetry::log::Level;
@@ -55,6 +57,8 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         control_socket,
         api_token: variables.api_token,
         app_token: variables.app_token,
+        cors: Cors::parse(&flags.text(&table::ALLOWED_ORIGINS)),
+        host_ip: variables.host_ip,
         limits,
         max_body_bytes,
         graceful: graceful(flags),
@@ -170,7 +174,9 @@ fn channel(flags: &Flags, mistakes: &mut Mistakes) -> Option<AppChannel> {
     if number == 0 || !is_host {
         return None;
     }
-    Some(AppChannel { host, port: number, protocol: protocol? })
+    // As in stock, zero and less set no bound.
+    let max_concurrency = usize::try_from(flags.int(&table::APP_MAX_CONCURRENCY)).ok().and_then(NonZeroUsize::new);
+    Some(AppChannel { host, port: number, protocol: protocol?, max_concurrency })
 }
 
 fn protocol(flags: &Flags, mistakes: &mut Mistakes) -> Option<AppProtocol> {

@@ -212,7 +212,6 @@ fn each_bad_value_is_refused_by_name_with_a_fix() {
         (&["--app-id=a", "--app-channel-address="], "--app-channel-address=\"\""),
         (&["--app-id=a", "--app-protocol=smtp"], "use http, h2c or grpc"),
         (&["--app-id=a", "--app-protocol=https"], "docs/not-supported.md"),
-        (&["--app-id=a", "--app-max-concurrency=4"], "--app-max-concurrency=\"4\": asks for a feature"),
         (&["--app-id=a", "--max-body-size=big"], "--max-body-size=\"big\": is no quantity"),
         (&["--app-id=a", "--read-buffer-size=4Zi"], "--read-buffer-size=\"4Zi\""),
         (&["--app-id=a", "--dapr-http-read-buffer-size=-2"], "--dapr-http-read-buffer-size"),

@@ -1,9 +1,11 @@
 //! The sidecar's configuration, typed: what `wire_up` builds from.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use outrigger_api::Cors;
 use outrigger_blocks::app::AppProtocol;
 use outrigger_certs::RootsSource;
 use outrigger_certs::ca::sentry::SentryAddress;
@@ -45,6 +47,10 @@ pub(crate) struct Sidecar {
     pub(crate) api_token: Option<Token>,
     /// What the app must be sent.
     pub(crate) app_token: Option<Token>,
+    /// The pages that may read what the HTTP API answers; `None` lets none.
+    pub(crate) cors: Option<Cors>,
+    /// Our address as other machines know it (`DAPR_HOST_IP`); `None` looks for it.
+    pub(crate) host_ip: Option<IpAddr>,
     /// Every bound of the data path.
     pub(crate) limits: Limits,
     /// Largest request body of the HTTP API in bytes; 0 sets no bound. Default 4 MiB.
@@ -66,6 +72,8 @@ pub(crate) struct AppChannel {
     pub(crate) port: u16,
     /// What it speaks.
     pub(crate) protocol: AppProtocol,
+    /// Calls that may be in it at once; `None` sets no bound.
+    pub(crate) max_concurrency: Option<NonZeroUsize>,
 }
 
 /// The sidecar's listeners. Port 0 takes a free one.

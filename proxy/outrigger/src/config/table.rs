@@ -113,7 +113,7 @@ table! {
     APP_PORT = "app-port" Text "" => Full, false, "port on which the app listens";
     APP_PROTOCOL = "app-protocol" Text "http" => Full, false, "what the app speaks: http, h2c or grpc";
     APP_CHANNEL_ADDRESS = "app-channel-address" Text "127.0.0.1" => Full, false, "address on which the app listens";
-    APP_MAX_CONCURRENCY = "app-max-concurrency" Int "-1" => Only(&["-1", "0"]), false, "calls that may be in the app at once; -1 sets no limit";
+    APP_MAX_CONCURRENCY = "app-max-concurrency" Int "-1" => Full, false, "calls that may be in the app at once; -1 sets no limit";
     APP_SSL = "app-ssl" Bool "false" => Only(&["false"]), false, "";
     HTTP_PORT = "dapr-http-port" Text "3500" => Full, false, "port of the HTTP API; 0 takes a free one";
     GRPC_PORT = "dapr-grpc-port" Text "50001" => Full, false, "port of the gRPC API; 0 takes a free one";
@@ -146,7 +146,7 @@ table! {
     APP_HEALTH_THRESHOLD = "app-health-threshold" Int "3" => NoEffect(UNTUNED), false, "failed probes until the app counts as unhealthy";
     BINDING_OPTIONS_TIMEOUT = "app-binding-options-timeout" Duration "3s" => NoEffect(UNTUNED), false, "longest wait for the app's answer about an input binding";
     DISABLE_INIT_ENDPOINTS = "disable-init-endpoints" List "" => Full, false, "which of config and subscribe the app is not asked at start";
-    ALLOWED_ORIGINS = "allowed-origins" Text "*" => Only(&["*"]), false, "origins that a browser may call from";
+    ALLOWED_ORIGINS = "allowed-origins" Text "" => Full, false, "origins of web pages that may use the HTTP API, separated by commas; * is all";
     ENABLE_API_LOGGING = "enable-api-logging" Bool "false" ours "true" => Full, false, "write one access record a call";
     LOG_LEVEL = "log-level" Text "info" => Full, false, "debug, info, warn, error or fatal";
     LOG_AS_JSON = "log-as-json" Bool "false" => Full, false, "log lines as JSON";

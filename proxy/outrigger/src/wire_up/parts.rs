@@ -102,7 +102,7 @@ pub(super) fn view(config: &Sidecar) -> watch::Sender<Arc<View>> {
 /// The app behind its gate.
 pub(super) fn app(shared: &Shared<'_>, tracer: &Tracer) -> anyhow::Result<Arc<App<Channel>>> {
     Ok(Arc::new(App::new(
-        settings::app_config(shared.config)?,
+        settings::app_config(shared.config, &shared.limits)?,
         settings::channel(shared.config, &shared.limits)?,
         tracer.clone(),
     )))
@@ -133,13 +133,18 @@ pub(super) fn mesh(
 /// Both APIs: HTTP and gRPC.
 pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Front>, Arc<Front>) {
     let config = shared.config;
-    let invoking = invoke::Config { app: config.app.clone(), rules: settings::rules(config) };
+    let invoking = invoke::Config {
+        app: config.app.clone(),
+        rules: settings::rules(config),
+        forwarded: settings::forwarded(config),
+    };
     let invoke = Arc::new(Invoke::new(invoking, Outbound::new(mesh.clone())));
     let metrics = Arc::new(Metrics::new(shared.metrics, config.app.app_id()));
     let metadata = Arc::new(settings::metadata(config));
     let http = HttpApi::new(http_api::Config {
         token: settings::token(config),
         browser: settings::browser(config),
+        cors: config.cors.clone(),
         manner: settings::manner(config),
         limits: Arc::clone(&shared.limits),
         invoke: Arc::clone(&invoke),
