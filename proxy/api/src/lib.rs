@@ -21,6 +21,6 @@ mod token;
 pub use browser::Browser;
 pub use cors::Cors;
 pub use metadata::{AppConnection, AppHealthProbe, Metadata, RegisteredComponent};
-pub use metrics::Metrics;
+pub use metrics::{Labels, Metrics, Otherwise, Paths, PatternError};
 pub use readiness::Readiness;
 pub use token::ApiToken;

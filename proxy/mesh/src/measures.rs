@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outrigger_identity::{AppId, SpiffeId};
 use outrigger_policy::access::Action;
-use outrigger_telemetry::metrics::{Counter, Family, Gauge, Histogram, LATENCY_MS, Registry};
+use outrigger_telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry};
 
 /// Every family of the data path.
 pub(crate) struct Measures {
@@ -105,11 +105,10 @@ impl Measures {
                 "The number of responses received via service invocation.",
                 &["app_id", "src_app_id", "status", "type"],
             ),
-            answer_latency: registry.histogram(
+            answer_latency: registry.latency(
                 "dapr_runtime_service_invocation_res_recv_latency_ms",
                 "The latency of service invocation response.",
                 &["app_id", "src_app_id", "status"],
-                LATENCY_MS,
             ),
             allowed: registry.counter(
                 "dapr_runtime_acl_app_policy_action_allowed_total",

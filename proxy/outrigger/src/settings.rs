@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::HeaderValue;
 use outrigger_api::app::Channel;
-use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, RegisteredComponent};
+use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, Metrics, RegisteredComponent};
 use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
@@ -20,6 +20,16 @@ use crate::admin::Admin;
 use crate::command::version;
 use crate::config::sidecar::Sidecar;
 use crate::config::table::Persona;
+
+/// Where everything is counted.
+pub(crate) fn registry(config: &Sidecar) -> Registry {
+    let series = Limits::size(config.limits.metric_series);
+    match config.configuration.metrics.latency_buckets.as_slice() {
+        [] => Registry::with_max_series(series),
+        // Histograms refer to their bounds for as long as the process lives, and it has one registry.
+        bounds => Registry::with_bounds(series, Vec::leak(bounds.to_vec())),
+    }
+}
 
 /// Where spans go, and who carries them there; nobody when there is no collector.
 ///
@@ -68,11 +78,14 @@ pub(crate) fn app_config(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Resu
 /// # Errors
 ///
 /// A host that is none.
-pub(crate) fn channel(config: &Sidecar, limits: &Arc<Limits>) -> anyhow::Result<Option<Channel>> {
-    let channel = config
-        .channel
-        .as_ref()
-        .map(|channel| Channel::new(&channel.host, channel.port, channel.protocol, Arc::clone(limits)));
+pub(crate) fn channel(
+    config: &Sidecar,
+    limits: &Arc<Limits>,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Option<Channel>> {
+    let channel = config.channel.as_ref().map(|channel| {
+        Channel::new(&channel.host, channel.port, channel.protocol, Arc::clone(limits), Arc::clone(metrics))
+    });
     Ok(channel.transpose()?)
 }
 

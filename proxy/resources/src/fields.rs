@@ -104,12 +104,16 @@ pub(crate) const HEADER: &[Field] =
 /// `spec.metric` and `spec.metrics`
 pub(crate) const METRICS: &[Field] = &[
     F::supported("enabled"),
-    F::not("http"),
-    F::not("latencyDistributionBuckets"),
+    F::supported("http"),
+    F::supported("latencyDistributionBuckets"),
     F::not("recordErrorCodes"),
     F::not("rules"),
     F::not("workflow"),
 ];
+
+/// `spec.metric.http` and `spec.metrics.http`
+pub(crate) const HTTP_METRICS: &[Field] =
+    &[F::supported("increasedCardinality"), F::supported("pathMatching"), F::supported("excludeVerbs")];
 
 /// `spec.mtls`
 pub(crate) const MTLS: &[Field] = &[
@@ -176,5 +180,6 @@ pub(crate) const TABLES: &[(&str, &[Field])] = &[
     ("spec.tracing.otel", OTEL),
     ("spec.tracing.otel.headers[]", HEADER),
     ("spec.metrics", METRICS),
+    ("spec.metrics.http", HTTP_METRICS),
     ("spec.mtls", MTLS),
 ];

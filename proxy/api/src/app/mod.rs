@@ -10,6 +10,8 @@ use outrigger_blocks::app::{AppChannel, AppProtocol};
 use outrigger_mesh::http::client::{self, Client, Version};
 use outrigger_wire::{Body, Cause, Failure, Limits};
 
+use crate::metrics::{AppCall, Metrics};
+
 /// Life of an idle connection to the app: below what app servers commonly allow, so that
 /// it is we who close.
 const IDLE: Duration = Duration::from_secs(4);
@@ -22,6 +24,7 @@ pub struct Channel {
     authority: Authority,
     host: HeaderValue,
     protocol: AppProtocol,
+    metrics: Arc<Metrics>,
 }
 
 /// Why there can be no channel.
@@ -37,7 +40,13 @@ impl Channel {
     ///
     /// # Errors
     /// When `host` is no host name or address.
-    pub fn new(host: &str, port: u16, protocol: AppProtocol, limits: Arc<Limits>) -> Result<Self, AddressError> {
+    pub fn new(
+        host: &str,
+        port: u16,
+        protocol: AppProtocol,
+        limits: Arc<Limits>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, AddressError> {
         let address = if host.contains(':') && !host.starts_with('[') {
             format!("[{host}]:{port}")
         } else {
@@ -54,7 +63,7 @@ impl Channel {
         };
         let header = HeaderValue::from_str(&address).map_err(|_| refused())?;
         let config = client::Config { address: address.as_str().into(), version, idle_timeout: IDLE, limits };
-        Ok(Self { client: Client::new(config), version, authority, host: header, protocol })
+        Ok(Self { client: Client::new(config), version, authority, host: header, protocol, metrics })
     }
 
     /// Addresses the request to the app, in the form that the version wants.
@@ -83,7 +92,8 @@ impl Channel {
 impl AppChannel for Channel {
     async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
         self.address(&mut request);
-        self.client.send(request).await.map_err(|failure| match failure.cause() {
+        let (metered, request) = AppCall::begin(&self.metrics, request);
+        let answer = self.client.send(request).await.map_err(|failure| match failure.cause() {
             Cause::Connect { reason, .. } => {
                 let (address, protocol) = (&self.authority, self.protocol);
                 let reason = format!(
@@ -93,6 +103,7 @@ impl AppChannel for Channel {
                 Failure::with_source(Cause::AppUnavailable { reason }, failure)
             }
             _ => failure,
-        })
+        });
+        metered.follow(answer)
     }
 }

@@ -134,7 +134,7 @@ impl Service for GrpcApi {
         if let Some(refused) = not_grpc(&request) {
             return refused;
         }
-        let metered = GrpcCall::begin(&self.metrics, request.uri().path());
+        let (metered, request) = GrpcCall::begin(&self.metrics, request);
         let (head, body) = request.into_parts();
         let answer = self.answer(head, body).await;
         metered.follow(answer.unwrap_or_else(|failure| failed(&failure)))

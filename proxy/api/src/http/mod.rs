@@ -126,7 +126,7 @@ impl HttpApi {
         let app_id = app_id.as_ref().map(|id| id.to_str().unwrap_or("\u{fffd}"));
         let route = Route::of(&head.method, uri.path(), app_id);
 
-        let metered = HttpRequest::begin(&self.0.metrics, route.name(), &head.method, &head.headers);
+        let metered = HttpRequest::begin(&self.0.metrics, route.name(), uri.path(), &head.method, &head.headers);
         if let Err(refused) = self.admit(&mut head, &route) {
             return metered.follow(self.refused(&refused));
         }

@@ -11,7 +11,7 @@ use http_body_util::BodyExt as _;
 use outrigger_api::app::Channel;
 use outrigger_api::grpc::GrpcApi;
 use outrigger_api::http::HttpApi;
-use outrigger_api::{ApiToken, AppConnection, Browser, Cors, Metadata, Metrics, Readiness, grpc, http};
+use outrigger_api::{ApiToken, AppConnection, Browser, Cors, Labels, Metadata, Metrics, Readiness, grpc, http};
 use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
@@ -102,7 +102,9 @@ impl Sidecar {
             }
             AppPort::Closed | AppPort::None => drop(listener),
         }
-        let channel = Channel::new("127.0.0.1", app_port, settings.protocol, Arc::clone(&limits)).unwrap();
+        let metrics = Arc::new(Metrics::new(&registry, "orders", Labels::default()));
+        let channel =
+            Channel::new("127.0.0.1", app_port, settings.protocol, Arc::clone(&limits), Arc::clone(&metrics)).unwrap();
         let channel = (!matches!(settings.app, AppPort::None)).then_some(channel);
         let token = settings.app_token.map(HeaderValue::from_static);
         let gate = app::Config {
@@ -128,7 +130,6 @@ impl Sidecar {
             outbound,
         ));
         let shutdown = Arc::new(Notify::new());
-        let metrics = Arc::new(Metrics::new(&registry, "orders"));
         let connection = AppConnection {
             port: Some(app_port),
             protocol: settings.protocol,

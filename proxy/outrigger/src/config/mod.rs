@@ -12,6 +12,7 @@ mod files;
 pub(crate) mod flags;
 mod go;
 mod known;
+mod metrics;
 mod mistake;
 mod nearest;
 pub(crate) mod read;

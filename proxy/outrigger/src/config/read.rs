@@ -18,7 +18,7 @@ use super::flags::Flags;
 use super::sidecar::{AppChannel, Listen, Log, Sidecar, StartedBy};
 use super::size::size;
 use super::table::{self, Flag};
-use super::{Mistakes, files, tracing};
+use super::{Mistakes, files, metrics, tracing};
 
 /// Types flags and environment; what is wrong joins `mistakes`.
 ///
@@ -34,6 +34,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
     }
     init_endpoints(flags, mistakes);
     let files::Files { configuration, resources, warnings } = files::read(flags, environment, mistakes);
+    let metric_labels = metrics::labels(&configuration.metrics.http, flags.persona(), mistakes);
     let spans = tracing::spans(&configuration.tracing, app.as_ref(), environment, mistakes);
     let authority = authority(flags, &variables, &configuration.mtls, mistakes);
     let control_socket = Some(flags.text(&table::CONTROL_SOCKET))
@@ -51,6 +52,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         channel,
         configuration,
         resources,
+        metric_labels,
         spans,
         listen: listen?,
         authority,

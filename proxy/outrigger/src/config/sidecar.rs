@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use outrigger_api::Cors;
+use outrigger_api::{Cors, Labels};
 use outrigger_blocks::app::AppProtocol;
 use outrigger_certs::RootsSource;
 use outrigger_certs::ca::sentry::SentryAddress;
@@ -35,6 +35,8 @@ pub(crate) struct Sidecar {
     pub(crate) configuration: Configuration,
     /// What the resource folders have for this app, and this build can use.
     pub(crate) resources: Resources,
+    /// How metrics tell HTTP requests apart.
+    pub(crate) metric_labels: Labels,
     /// Where spans go; `None` when they are made for nobody.
     pub(crate) spans: Option<trace::Config>,
     /// Where the sidecar listens.

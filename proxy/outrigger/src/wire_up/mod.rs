@@ -10,12 +10,12 @@ mod serving;
 use anyhow::Context as _;
 use outrigger_telemetry::log;
 use outrigger_telemetry::metrics::Registry;
-use outrigger_wire::Limits;
 
 use crate::admin::Admin;
 use crate::command::version;
 use crate::config::sidecar::Sidecar;
 use crate::control_plane::Embedded;
+use crate::settings;
 use crate::supervise::Signals;
 use listeners::Listeners;
 use serving::Serving;
@@ -26,7 +26,7 @@ use serving::Serving;
 ///
 /// A listener, the log, a runtime or the control process that does not start.
 pub(crate) fn run(config: Sidecar, warnings: &[String]) -> anyhow::Result<u8> {
-    let metrics = Registry::with_max_series(Limits::size(config.limits.metric_series));
+    let metrics = settings::registry(&config);
     // Dropped last, so that whatever is logged on the way out is written.
     let _log = log::init(log_config(&config), &metrics)?;
     for warning in warnings {

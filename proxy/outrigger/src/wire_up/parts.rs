@@ -35,6 +35,7 @@ pub(super) struct Shared<'a> {
     pub(super) config: &'a Sidecar,
     pub(super) admin: &'a Admin,
     pub(super) metrics: &'a Registry,
+    pub(super) api_metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
     pub(super) readiness: Arc<Readiness>,
     pub(super) shutdown: Arc<Notify>,
@@ -47,6 +48,7 @@ impl<'a> Shared<'a> {
             config,
             admin,
             metrics,
+            api_metrics: Arc::new(Metrics::new(metrics, config.app.app_id(), config.metric_labels.clone())),
             limits: Arc::new(config.limits.clone()),
             readiness: Arc::new(Readiness::new()),
             shutdown: Arc::new(Notify::new()),
@@ -103,7 +105,7 @@ pub(super) fn view(config: &Sidecar) -> watch::Sender<Arc<View>> {
 pub(super) fn app(shared: &Shared<'_>, tracer: &Tracer) -> anyhow::Result<Arc<App<Channel>>> {
     Ok(Arc::new(App::new(
         settings::app_config(shared.config, &shared.limits)?,
-        settings::channel(shared.config, &shared.limits)?,
+        settings::channel(shared.config, &shared.limits, &shared.api_metrics)?,
         tracer.clone(),
     )))
 }
@@ -139,7 +141,7 @@ pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Fr
         forwarded: settings::forwarded(config),
     };
     let invoke = Arc::new(Invoke::new(invoking, Outbound::new(mesh.clone())));
-    let metrics = Arc::new(Metrics::new(shared.metrics, config.app.app_id()));
+    let metrics = Arc::clone(&shared.api_metrics);
     let metadata = Arc::new(settings::metadata(config));
     let http = HttpApi::new(http_api::Config {
         token: settings::token(config),

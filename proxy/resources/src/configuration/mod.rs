@@ -10,4 +10,6 @@ mod tests;
 
 pub(crate) use load::text as load_text;
 pub use load::{Loaded, load};
-pub use settings::{Configuration, DEFAULT_SAMPLING_RATE, Header, Metrics, Mtls, Otlp, OtlpProtocol, Tracing};
+pub use settings::{
+    Configuration, DEFAULT_SAMPLING_RATE, Header, HttpMetrics, Metrics, Mtls, Otlp, OtlpProtocol, Tracing,
+};

@@ -73,10 +73,25 @@ pub enum OtlpProtocol {
 }
 
 /// `spec.metrics`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// Whether metrics are kept and served. Default true.
     pub enabled: bool,
+    /// `http`
+    pub http: HttpMetrics,
+    /// Ascending upper bounds of latencies in milliseconds. Empty is for stock's own.
+    pub latency_buckets: Vec<f64>,
+}
+
+/// `spec.metrics.http`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpMetrics {
+    /// Whether a path that no pattern matches is a label of its own. `None` was not said.
+    pub increased_cardinality: Option<bool>,
+    /// Patterns of paths as Go's `ServeMux` reads them, not checked yet.
+    pub path_matching: Vec<String>,
+    /// Whether the label of the method stays empty. Default false.
+    pub exclude_verbs: bool,
 }
 
 /// `spec.mtls`. What is `None` was not said; flags and the environment say it then.
@@ -117,7 +132,7 @@ impl Tracing {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, http: HttpMetrics::default(), latency_buckets: Vec::new() }
     }
 }
 

@@ -3,11 +3,16 @@
 use outrigger_identity::TrustDomain;
 
 use crate::configuration::load::each;
-use crate::configuration::settings::{Header, Metrics, Mtls, Otlp, OtlpProtocol, Tracing};
+use crate::configuration::settings::{Header, HttpMetrics, Metrics, Mtls, Otlp, OtlpProtocol, Tracing};
 use crate::duration::parse_non_negative;
 use crate::fields;
 use crate::reader::{At, Reader};
 use crate::yaml::Value;
+
+/// Most bounds of a histogram: each is a line of every series.
+const MAX_BUCKETS: usize = 100;
+/// Most patterns of paths.
+const MAX_PATTERNS: usize = 1_000;
 
 pub(super) fn tracing(reader: &mut Reader, at: &At<'_>, tracing: &mut Tracing) {
     let Some(fields) = reader.fields(at, fields::TRACING) else { return };
@@ -118,6 +123,39 @@ pub(super) fn metrics(reader: &mut Reader, at: &At<'_>, metrics: &mut Metrics) {
     each(reader, &fields, "enabled", |reader, at| {
         metrics.enabled = reader.boolean(at).unwrap_or(metrics.enabled);
     });
+    each(reader, &fields, "http", |reader, at| metrics.http = http_metrics(reader, at));
+    each(reader, &fields, "latencyDistributionBuckets", |reader, at| {
+        let bounds: Vec<u32> = reader.list(at).iter().filter_map(|item| reader.parsed(item, bucket)).collect();
+        if bounds.len() > MAX_BUCKETS || !bounds.is_sorted_by(|a, b| a < b) {
+            reader.wrong(at, format!("write at most {MAX_BUCKETS} whole numbers of milliseconds, each above the last"));
+            return;
+        }
+        metrics.latency_buckets = bounds.into_iter().map(f64::from).collect();
+    });
+}
+
+fn bucket(text: &str) -> Result<u32, &'static str> {
+    match text.parse() {
+        Ok(bound) if bound > 0 => Ok(bound),
+        _ => Err("write a whole number of milliseconds above 0"),
+    }
+}
+
+/// As in stock the whole of it is replaced, not field by field.
+fn http_metrics(reader: &mut Reader, at: &At<'_>) -> HttpMetrics {
+    let mut http = HttpMetrics::default();
+    let Some(fields) = reader.fields(at, fields::HTTP_METRICS) else { return http };
+    each(reader, &fields, "increasedCardinality", |reader, at| http.increased_cardinality = reader.boolean(at));
+    each(reader, &fields, "excludeVerbs", |reader, at| {
+        http.exclude_verbs = reader.boolean(at).unwrap_or_default();
+    });
+    each(reader, &fields, "pathMatching", |reader, at| {
+        http.path_matching = reader.list(at).iter().filter_map(|item| reader.text(item).map(str::to_owned)).collect();
+        if http.path_matching.len() > MAX_PATTERNS {
+            reader.wrong(at, format!("write at most {MAX_PATTERNS} patterns"));
+        }
+    });
+    http
 }
 
 pub(super) fn mtls(reader: &mut Reader, at: &At<'_>, mtls: &mut Mtls) {

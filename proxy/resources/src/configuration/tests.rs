@@ -243,6 +243,20 @@ fn the_later_file_wins_field_by_field() {
 }
 
 #[test]
+fn labels_and_buckets_of_metrics_are_read() {
+    let metrics = spec(
+        "  metrics:\n    latencyDistributionBuckets: [5, 50]\n    http: {increasedCardinality: false, excludeVerbs: true, pathMatching: ['/a/{b}']}\n",
+    )
+    .metrics;
+    assert_eq!(metrics.latency_buckets, [5.0, 50.0]);
+    assert_eq!((metrics.http.increased_cardinality, metrics.http.exclude_verbs), (Some(false), true));
+    assert_eq!(metrics.http.path_matching, ["/a/{b}"]);
+    for buckets in ["[50, 5]", "[5, 5]", "[0]", "[a]", "5"] {
+        assert!(!mistakes(&format!("  metrics: {{latencyDistributionBuckets: {buckets}}}\n")).is_empty(), "{buckets}");
+    }
+}
+
+#[test]
 fn metrics_goes_over_metric() {
     assert!(spec("  metrics: {enabled: true}\n  metric: {enabled: false}\n").metrics.enabled);
 }

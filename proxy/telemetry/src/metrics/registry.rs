@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::LATENCY_MS;
 use super::family::{Family, MAX_SERIES};
 use super::process;
 use super::value::{Counter, Gauge, Histogram, Value};
@@ -20,6 +21,7 @@ struct Inner {
     families: Mutex<BTreeMap<&'static str, AnyFamily>>,
     dropped: Family<Counter>,
     max_series: usize,
+    latency: &'static [f64],
 }
 
 #[derive(Clone, Debug)]
@@ -37,10 +39,15 @@ impl Registry {
 
     /// An empty registry, whose families hold at most `max_series` series each.
     pub fn with_max_series(max_series: usize) -> Registry {
+        Registry::with_bounds(max_series, LATENCY_MS)
+    }
+
+    /// The same, with ascending inclusive upper bounds in milliseconds for [`latency`](Self::latency).
+    pub fn with_bounds(max_series: usize, latency: &'static [f64]) -> Registry {
         let help = "Look-ups of a series that was over the family's bound and became the overflow series.";
         let dropped = Family::new(DROPPED, help, &["family"], (), usize::MAX, None);
         let families = BTreeMap::from([(DROPPED, AnyFamily::Counter(dropped.clone()))]);
-        Registry(Arc::new(Inner { families: Mutex::new(families), dropped, max_series }))
+        Registry(Arc::new(Inner { families: Mutex::new(families), dropped, max_series, latency }))
     }
 
     /// The family of counters of this name: made now, or the one that was made before under the same name and labels.
@@ -74,6 +81,16 @@ impl Registry {
             AnyFamily::Histogram(family) => Some(family),
             _ => None,
         })
+    }
+
+    /// The family of histograms of times in milliseconds of this name, over the bounds that the registry was made with.
+    pub fn latency(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Family<Histogram> {
+        self.histogram(name, help, labels, self.0.latency)
     }
 
     /// Appends everything as Prometheus text, format 0.0.4 (`text/plain; version=0.0.4`), sorted by name and label values, with the
@@ -140,7 +157,7 @@ impl fmt::Display for Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{LATENCY_MS, SIZE_BYTES};
+    use crate::metrics::SIZE_BYTES;
     use std::thread;
 
     /// Everything but the figures of the process.
