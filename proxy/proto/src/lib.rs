@@ -6,6 +6,22 @@
 
 #![allow(missing_docs, unreachable_pub, clippy::indexing_slicing, clippy::unwrap_used, reason = "generated code")]
 
+/// `dapr.proto.common.v1`: what calls between sidecars share with the runtime's API.
+pub mod common {
+    /// The version; a folder of its own, because the packages name each other so.
+    pub mod v1 {
+        tonic::include_proto!("dapr.proto.common.v1");
+    }
+}
+
+/// `dapr.proto.internals.v1`: calls between sidecars that speak the Dapr wire.
+pub mod internals {
+    /// The version; a folder of its own, because the packages name each other so.
+    pub mod v1 {
+        tonic::include_proto!("dapr.proto.internals.v1");
+    }
+}
+
 /// `dapr.proto.runtime.v1`: what the sidecar itself serves to apps.
 pub mod runtime {
     tonic::include_proto!("dapr.proto.runtime.v1");
