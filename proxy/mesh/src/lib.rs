@@ -44,6 +44,8 @@ pub struct Parts {
     pub this: AppId,
     /// Trust domain of every identity that we hold and expect.
     pub trust_domain: TrustDomain,
+    /// What stands between us and peers.
+    pub peers: Peers,
     /// Our current SVID and roots.
     pub identity: IdentityWatch,
     /// What the proxy knows of the world.
@@ -58,6 +60,16 @@ pub struct Parts {
     pub metrics: Registry,
     /// Where spans go.
     pub tracer: Tracer,
+}
+
+/// What protects calls between sidecars. It follows from our configuration alone, never from
+/// what a peer offers or from a handshake that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    /// Both ends prove who they are; the wire is chosen within that handshake.
+    MutualTls,
+    /// Nobody proves anything, and the Dapr wire is spoken, as stock does without mutual TLS.
+    Clear,
 }
 
 /// Who takes calls that are meant for the app beside us.
@@ -75,6 +87,8 @@ pub trait Local: Send + Sync {
 pub enum Wire {
     /// HTTP/2 over mutual TLS between two of our sidecars.
     Native,
+    /// What stock sidecars speak, over mutual TLS or, where we are configured so, in clear.
+    Dapr,
     /// Our own app calls itself through its own sidecar.
     Local,
 }
@@ -84,6 +98,7 @@ impl Wire {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Native => "native",
+            Self::Dapr => "dapr",
             Self::Local => "local",
         }
     }
@@ -92,9 +107,10 @@ impl Wire {
 /// A call to the app beside us, authorised.
 #[derive(Debug, Clone)]
 pub struct Inbound {
-    /// Who calls, as its certificate says.
-    pub caller: SpiffeId,
-    /// The same as an app; `None` when the identity is no app's.
+    /// Who calls, as its certificate says; `None` without mutual TLS.
+    pub caller: Option<SpiffeId>,
+    /// The same as an app; `None` when the identity is no app's. Without mutual TLS who the
+    /// caller says it is, which nothing proves.
     pub caller_app: Option<AppId>,
     /// How the caller's app asked.
     pub protocol: CallProtocol,

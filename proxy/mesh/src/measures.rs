@@ -8,6 +8,8 @@ use outrigger_identity::{AppId, SpiffeId};
 use outrigger_policy::access::Action;
 use outrigger_telemetry::metrics::{Counter, Family, Gauge, Histogram, Registry};
 
+use crate::Wire;
+
 /// Every family of the data path.
 pub(crate) struct Measures {
     app_id: String,
@@ -68,7 +70,7 @@ impl Measures {
             peers: registry.gauge(
                 "outrigger_peer_connections",
                 "Open connections to and from peers' sidecars.",
-                &["direction"],
+                &["direction", "wire"],
             ),
             handshakes_failed: registry.counter(
                 "outrigger_peer_handshakes_failed_total",
@@ -144,17 +146,17 @@ impl Measures {
     }
 
     /// A connection that we made.
-    pub(crate) fn peer_connected(&self) -> Counted {
-        self.counted("outbound")
+    pub(crate) fn peer_connected(&self, wire: Wire) -> Counted {
+        self.counted("outbound", wire)
     }
 
     /// A connection that a peer made.
-    pub(crate) fn peer_accepted(&self) -> Counted {
-        self.counted("inbound")
+    pub(crate) fn peer_accepted(&self, wire: Wire) -> Counted {
+        self.counted("inbound", wire)
     }
 
-    fn counted(&self, direction: &'static str) -> Counted {
-        let gauge = self.peers.with(&[direction]);
+    fn counted(&self, direction: &'static str, wire: Wire) -> Counted {
+        let gauge = self.peers.with(&[direction, wire.name()]);
         gauge.inc();
         Counted(gauge)
     }
@@ -175,7 +177,16 @@ impl Measures {
     pub(crate) fn caller(&self, caller: &SpiffeId) -> CallerMeasures {
         let dapr = caller.as_dapr();
         let (namespace, app_id) = dapr.map_or(("", ""), |dapr| (dapr.namespace, dapr.app_id));
-        let labels = [self.app_id.as_str(), caller.trust_domain(), namespace];
+        self.named(caller.trust_domain(), namespace, app_id)
+    }
+
+    /// Of a caller that proved nothing, by the name that it goes by.
+    pub(crate) fn claimed(&self, caller: Option<&AppId>) -> CallerMeasures {
+        self.named("", "", caller.map_or("", AppId::app_id))
+    }
+
+    fn named(&self, trust_domain: &str, namespace: &str, app_id: &str) -> CallerMeasures {
+        let labels = [self.app_id.as_str(), trust_domain, namespace];
         CallerMeasures {
             app_id: self.app_id.clone(),
             caller: app_id.to_owned(),

@@ -19,7 +19,7 @@ pub const API_TOKEN: HeaderName = HeaderName::from_static("dapr-api-token");
 pub const DESTINATION_APP_ID: HeaderName = HeaderName::from_static("destination-app-id");
 /// SPIFFE ID of the caller, as its certificate says.
 pub const CALLER_ID: HeaderName = HeaderName::from_static("outrigger-caller-id");
-/// Wire that the call came by: `native` or `local`.
+/// Wire that the call came by: `native`, `dapr` or `local`.
 pub const WIRE: HeaderName = HeaderName::from_static("outrigger-wire");
 /// TLS version and key exchange that the call came by.
 pub const TLS: HeaderName = HeaderName::from_static("outrigger-tls");

@@ -20,7 +20,7 @@ use outrigger_identity::{AppId, TrustDomain};
 use outrigger_mesh::http::client::{self, Client, Version};
 use outrigger_mesh::http::server::serve;
 use outrigger_mesh::listener::Listener;
-use outrigger_mesh::{Outbound, Parts, Resolver, drain};
+use outrigger_mesh::{Outbound, Parts, Peers, Resolver, drain};
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Sampler, Tracer};
 use outrigger_view::{Endpoint, View};
@@ -117,6 +117,7 @@ impl Sidecar {
         let outbound = Outbound::new(Parts {
             this: this.clone(),
             trust_domain: TrustDomain::parse("public").unwrap(),
+            peers: Peers::MutualTls,
             identity: watch::channel(None).1,
             view: watch::channel(Arc::new(View::default())).1,
             resolver: Arc::new(Nobody),

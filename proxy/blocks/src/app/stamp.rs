@@ -11,8 +11,8 @@ use crate::recent::Recent;
 /// Facts about a call that the app gets to see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// The caller's proven identity.
-    pub(super) caller: SpiffeId,
+    /// The caller's proven identity; `None` without mutual TLS.
+    pub(super) caller: Option<SpiffeId>,
     /// The caller as an app; `None` when its identity is no app's.
     pub(super) caller_app: Option<AppId>,
     /// TLS version and key exchange; `None` without TLS.
@@ -59,8 +59,10 @@ impl Stamps {
             (names::DESTINATION_APP_ID, self.callee.clone()),
             (names::WIRE, HeaderValue::from_static(facts.wire)),
             (names::POLICY, value(&facts.policy)),
-            (names::CALLER_ID, value(facts.caller.as_str())),
         ];
+        if let Some(caller) = &facts.caller {
+            stamped.push((names::CALLER_ID, value(caller.as_str())));
+        }
         if let Some(app) = &facts.caller_app {
             stamped.push((names::CALLER_APP_ID, value(app.app_id())));
             stamped.push((names::CALLER_NAMESPACE, value(app.namespace())));
@@ -85,7 +87,7 @@ mod tests {
 
     fn facts() -> Facts {
         Facts {
-            caller: SpiffeId::parse("spiffe://public/ns/shop/web").unwrap(),
+            caller: Some(SpiffeId::parse("spiffe://public/ns/shop/web").unwrap()),
             caller_app: Some(AppId::new("shop", "web").unwrap()),
             tls: Some("TLSv1.3 X25519MLKEM768".into()),
             policy: "orders\u{e9}/default".into(),

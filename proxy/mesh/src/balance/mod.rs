@@ -12,18 +12,18 @@ use outrigger_policy::breaker::{Breaker, Permit};
 use outrigger_view::Endpoint;
 use tokio::time::Instant;
 
-use crate::peer::native;
+use crate::peer::http2;
 
 /// One replica of a target, with its live state: kept while discovery names it.
 pub(crate) struct Replica {
     pub(crate) endpoint: Endpoint,
     pub(crate) load: Load,
-    pub(crate) pool: native::Pool,
+    pub(crate) pool: http2::Pool,
     breaker: Option<Mutex<Breaker>>,
 }
 
 impl Replica {
-    pub(crate) fn new(endpoint: Endpoint, pool: native::Pool, breaker: Option<Breaker>) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, pool: http2::Pool, breaker: Option<Breaker>) -> Self {
         Self { endpoint, load: Load::new(Instant::now()), pool, breaker: breaker.map(Mutex::new) }
     }
 

@@ -84,7 +84,7 @@ mod tests {
     use outrigger_view::Endpoint;
 
     use super::*;
-    use crate::peer::native::Pool;
+    use crate::peer::http2::Pool;
 
     fn replica(port: u16, draining: bool) -> Arc<Replica> {
         let endpoint =

@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::balance::{NotPicked, pick};
-    use crate::peer::native::Pool;
+    use crate::peer::http2::Pool;
 
     /// What a replica does with an attempt.
     enum Does {

@@ -18,8 +18,9 @@ use self::target::{AppTarget, Kept};
 use crate::call::execute;
 use crate::connection::CallRecord;
 use crate::measures::Measures;
-use crate::peer::native::Dialer;
-use crate::{Call, Inbound, Parts, Target, Wire};
+use crate::peer::dapr::Apps;
+use crate::peer::http2::Dialer;
+use crate::{Call, Inbound, Parts, Peers, Target, Wire};
 
 /// The one handle on calls that leave. Cheap to clone.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ impl Outbound {
     /// Calls by these parts.
     pub fn new(parts: Parts) -> Self {
         let measures = Arc::new(Measures::new(&parts.metrics, &parts.this));
-        let dialer = Dialer::new(parts.identity.clone(), Arc::clone(&parts.limits), Arc::clone(&measures));
+        let dialer = Dialer::new(parts.peers, parts.identity.clone(), Arc::clone(&parts.limits), Arc::clone(&measures));
         let own = parts.this.spiffe_id(&parts.trust_domain);
         Self(Arc::new(Inner { parts, own, measures, dialer, targets: Mutex::default() }))
     }
@@ -79,7 +80,12 @@ impl Inner {
         });
         let mut record: CallRecord<Kept> = CallRecord::begin(Direction::Outbound, call.protocol, span);
         record.describe(app, request.method());
-        record.access.wire(Wire::Native.name());
+        // Until a replica has said which it speaks.
+        let wire = match parts.peers {
+            Peers::MutualTls => Wire::Native,
+            Peers::Clear => Wire::Dapr,
+        };
+        record.access.wire(wire.name());
         record.access.caller_id(&self.own);
         record.access.caller_app(&parts.this);
         record.access.callee_app(app);
@@ -113,8 +119,11 @@ impl Inner {
         match answered {
             Ok(mut answer) => {
                 record.access.endpoint(answer.replica.endpoint.address);
-                record.access.callee_id(&answer.kept.0.peer);
-                if let Some((version, exchange)) = answer.kept.0.tls.split_once(' ') {
+                record.access.wire(answer.kept.0.wire.name());
+                if let Some(peer) = &answer.kept.0.peer {
+                    record.access.callee_id(peer);
+                }
+                if let Some((version, exchange)) = answer.kept.0.tls.as_deref().and_then(|tls| tls.split_once(' ')) {
                     record.access.tls(version, exchange);
                 }
                 target.measures.answer(answer.response.status().as_u16(), answer.latency);
@@ -147,7 +156,7 @@ impl Inner {
         record.access.trace(&call.trace);
         let request = record.count_upload(request);
         let inbound = Inbound {
-            caller,
+            caller: Some(caller),
             caller_app: Some(parts.this.clone()),
             protocol: call.protocol,
             wire: Wire::Local,
@@ -182,7 +191,8 @@ impl Inner {
         // Another call may have resolved it meanwhile; one state must serve both.
         let known = targets.entry(app.clone()).or_insert_with(|| Known {
             target: Arc::new(AppTarget::new(
-                app,
+                Apps { caller: self.parts.this.clone(), callee: app.clone() },
+                Arc::clone(&self.parts.limits),
                 &self.parts.trust_domain,
                 policy,
                 endpoints,

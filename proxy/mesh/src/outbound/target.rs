@@ -11,14 +11,16 @@ use outrigger_policy::breaker::{Breaker, BreakerPolicy};
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_policy::retry::Budget;
 use outrigger_view::Endpoint;
-use outrigger_wire::{Body, Cause, Failure, header};
+use outrigger_wire::{Body, Cause, Failure, Limits, header};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, timeout};
 
+use crate::Wire;
 use crate::balance::{Admission, NotPicked, Pending, Replica, pick};
 use crate::call::Attempts;
 use crate::measures::TargetMeasures;
-use crate::peer::native::{Dialer, Occupied, Pool};
+use crate::peer::dapr::Apps;
+use crate::peer::http2::{Dialer, Occupied, Pool};
 
 /// Bytes of a failure's text that we read from a peer.
 const FAILURE_TEXT: usize = 4 * 1024;
@@ -28,6 +30,8 @@ const FAILURE_WAIT: Duration = Duration::from_secs(2);
 /// An app that is called.
 pub(super) struct AppTarget {
     name: AppId,
+    apps: Apps,
+    limits: Arc<Limits>,
     authority: Option<Authority>,
     /// Whom each replica must prove to be: follows from the app asked for, never from discovery.
     expected: SpiffeId,
@@ -47,8 +51,9 @@ struct Live {
 
 /// What a call keeps until its response body has ended.
 pub(super) struct Kept {
-    pub(super) peer: SpiffeId,
-    pub(super) tls: Arc<str>,
+    pub(super) wire: Wire,
+    pub(super) peer: Option<SpiffeId>,
+    pub(super) tls: Option<Arc<str>>,
     #[allow(dead_code, reason = "held for its drop")]
     occupied: Occupied,
     #[allow(dead_code, reason = "held for its drop")]
@@ -63,7 +68,8 @@ impl Kept {
 
 impl AppTarget {
     pub(super) fn new(
-        name: &AppId,
+        apps: Apps,
+        limits: Arc<Limits>,
         trust_domain: &TrustDomain,
         policy: &CallPolicy,
         endpoints: watch::Receiver<Arc<Vec<Endpoint>>>,
@@ -72,10 +78,13 @@ impl AppTarget {
     ) -> Self {
         let mut live = Live { endpoints, seen: None, replicas: Arc::default(), random: fastrand::Rng::new() };
         live.endpoints.mark_changed();
+        let name = apps.callee.clone();
         Self {
-            name: name.clone(),
             authority: Authority::try_from(name.to_string()).ok(),
             expected: name.spiffe_id(trust_domain),
+            name,
+            apps,
+            limits,
             breaker: policy.breaker,
             dialer,
             live: Mutex::new(live),
@@ -142,12 +151,13 @@ impl Attempts for AppTarget {
 
     async fn send(&self, replica: &Replica, request: Request<Body>) -> Result<(Response<Body>, Kept), Failure> {
         let lease = replica.pool.lease().await?;
-        let (peer, tls) = (lease.peer().clone(), Arc::clone(lease.tls()));
-        let (response, occupied) = lease.send(request).await?;
-        if response.headers().contains_key(header::FAILURE) {
+        let (wire, peer, tls) = (lease.wire(), lease.peer().cloned(), lease.tls().cloned());
+        let (response, occupied) = lease.send(request, &self.apps, &self.limits).await?;
+        // What an app of a stock sidecar sends by that name is no word of a sidecar.
+        if wire == Wire::Native && response.headers().contains_key(header::FAILURE) {
             return Err(remote_failure(response).await);
         }
-        Ok((response, Kept { peer, tls, occupied, pending: None }))
+        Ok((response, Kept { wire, peer, tls, occupied, pending: None }))
     }
 }
 

@@ -12,8 +12,8 @@ use crate::gate::Gate;
 use crate::pair::{Endpoints, Pair, app, only};
 use crate::wait::{eventually, within};
 
-const ONE_INBOUND: &str = "outrigger_peer_connections{direction=\"inbound\"} 1";
-const NONE_INBOUND: &str = "outrigger_peer_connections{direction=\"inbound\"} 0";
+const ONE_INBOUND: &str = "outrigger_peer_connections{direction=\"inbound\",wire=\"native\"} 1";
+const NONE_INBOUND: &str = "outrigger_peer_connections{direction=\"inbound\",wire=\"native\"} 0";
 
 #[tokio::test]
 async fn a_renewed_identity_is_used_without_a_failed_call() {

@@ -23,7 +23,7 @@ async fn the_callee_sees_who_calls_and_how() {
     assert!(!response.headers().contains_key("outrigger-failure"), "an app cannot speak for its sidecar");
     assert_eq!(read(response).await, "hello");
     let calls = pair.app.calls.lock().unwrap();
-    assert_eq!(calls[0].caller.as_str(), "spiffe://public/ns/default/a");
+    assert_eq!(calls[0].caller.as_ref().unwrap().as_str(), "spiffe://public/ns/default/a");
     assert_eq!(calls[0].tls.as_deref(), Some("TLSv1.3 X25519MLKEM768"));
     assert_eq!(calls[0].wire.name(), "native");
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use http::{Request, Response};
 use outrigger_certs::{IdentityStore, IdentityWatch};
 use outrigger_identity::AppId;
-use outrigger_mesh::{Call, Local, Outbound, Parts, Resolver, Target, drain, listener::Listener};
+use outrigger_mesh::{Call, Local, Outbound, Parts, Peers, Resolver, Target, drain, listener::Listener};
 use outrigger_policy::access::{AccessControl, AccessControlSpec, Action, CallProtocol};
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Sampler, TraceContext, Tracer};
@@ -58,11 +58,24 @@ pub(crate) struct Pair {
 impl Pair {
     /// Both have their identity from one authority.
     pub(crate) async fn start() -> Self {
-        let ca = Ca::new();
-        Self::with(ca.identity(&app("a")), ca.identity(&app("b"))).await
+        Self::of(&Ca::new(), Peers::MutualTls).await
+    }
+
+    /// Both are configured to have no mutual TLS.
+    pub(crate) async fn in_clear() -> Self {
+        Self::of(&Ca::new(), Peers::Clear).await
+    }
+
+    /// Both have their identity from this authority, for others to have theirs too.
+    pub(crate) async fn of(ca: &Ca, peers: Peers) -> Self {
+        Self::protected(ca.identity(&app("a")), ca.identity(&app("b")), peers).await
     }
 
     pub(crate) async fn with(a: IdentityStore, b: IdentityStore) -> Self {
+        Self::protected(a, b, Peers::MutualTls).await
+    }
+
+    async fn protected(a: IdentityStore, b: IdentityStore, peers: Peers) -> Self {
         outrigger_certs::install_provider();
         let listener = Listener::bind("peer", "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr();
@@ -71,9 +84,11 @@ impl Pair {
         let (drain, watch) = drain::channel();
         let served = Arc::new(TestApp::default());
         let parts_of_b = parts("b", b.watch(), served.clone(), Everywhere(at.clone()), views.clone());
+        let parts_of_b = Parts { peers, ..parts_of_b };
         let metrics = parts_of_b.metrics.clone();
         let serving = tokio::spawn(outrigger_mesh::serve(listener, parts_of_b, watch));
-        let out = Outbound::new(parts("a", a.watch(), Arc::new(TestApp::default()), Everywhere(at), views));
+        let parts_of_a = parts("a", a.watch(), Arc::new(TestApp::default()), Everywhere(at), views);
+        let out = Outbound::new(Parts { peers, ..parts_of_a });
         Self { out, app: served, address, view, endpoints, a, b, drain, serving, metrics }
     }
 
@@ -143,6 +158,7 @@ fn parts(
     Parts {
         this: app(this),
         trust_domain: trust_domain(),
+        peers: Peers::MutualTls,
         identity,
         view,
         resolver: Arc::new(resolver),

@@ -35,8 +35,7 @@ impl Listeners {
         };
         let http = all("http", &config.listen.http);
         let grpc = all("grpc", &config.listen.grpc);
-        // Without an identity there is nothing to say to a peer.
-        let peer = config.authority.as_ref().and_then(|_| bind("peer", config.listen.peer));
+        let peer = bind("peer", config.listen.peer);
         let metrics = config.listen.metrics.filter(|_| config.configuration.metrics.enabled).and_then(|address| {
             // A socket belongs to the runtime in which it was made.
             let _there = admin.handle().enter();

@@ -12,7 +12,7 @@ use outrigger_blocks::invoke::{self, Invoke};
 use outrigger_certs::{IdentityWatch, Rotation};
 use outrigger_identity::TrustDomain;
 use outrigger_mesh::discovery::registry::RegistryResolver;
-use outrigger_mesh::{Outbound, Parts, Resolver};
+use outrigger_mesh::{Outbound, Parts, Peers, Resolver};
 use outrigger_policy::call_policy::CallPolicy;
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Exporter, Tracer};
@@ -122,6 +122,10 @@ pub(super) fn mesh(
     Parts {
         this: shared.config.app.clone(),
         trust_domain: shared.trust_domain.clone(),
+        peers: match shared.config.authority {
+            Some(_) => Peers::MutualTls,
+            None => Peers::Clear,
+        },
         identity: identity.unwrap_or_else(|| watch::channel(None).1),
         view: view.subscribe(),
         resolver,

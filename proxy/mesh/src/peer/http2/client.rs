@@ -3,7 +3,7 @@
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,26 +18,29 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Interval, MissedTickBehavior, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
+use super::io::{Stream, socket};
 use super::pump::{Pump, Stopped};
-use super::{ALPN, Socket, socket};
+use crate::Wire;
 use crate::peer::coalesce::{Coalesce, Flusher, coalesce};
-
-type Stream = TlsStream<Socket>;
+use crate::peer::{dapr, native};
 
 /// In the count of streams: the connection ends. Far above any count.
 const CLOSED: u32 = 1 << 31;
 
 /// An established connection to one replica.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Bytes>,
     streams: Arc<AtomicU32>,
     stall_after: Duration,
-    /// Who answered, as its certificate says.
-    pub(super) peer: SpiffeId,
-    /// TLS version and key exchange.
-    pub(super) tls: Arc<str>,
+    /// What it speaks.
+    pub(super) wire: Wire,
+    /// Of the Dapr wire: the peer has shown that it takes calls only as one message.
+    pub(crate) takes_whole_calls_only: AtomicBool,
+    /// Who answered, as its certificate says; `None` without mutual TLS.
+    pub(super) peer: Option<SpiffeId>,
+    /// TLS version and key exchange; `None` without.
+    pub(super) tls: Option<Arc<str>>,
     /// Of the identity it was made under.
     pub(super) generation: u64,
 }
@@ -61,7 +64,7 @@ impl Drop for Slot {
 /// Shakes hands over a fresh TCP connection, both ends proving who they are.
 ///
 /// # Errors
-/// `Tls` when either end refuses the other or the peer speaks another wire;
+/// `Tls` when either end refuses the other or the peer speaks no wire of ours;
 /// `Timeout`.
 pub(super) async fn establish(
     stream: TcpStream,
@@ -71,7 +74,8 @@ pub(super) async fn establish(
     limits: &Limits,
 ) -> Result<(Connection, Driver), Failure> {
     let refused = |reason: String| Failure::new(Cause::Tls { endpoint: endpoint.to_string(), reason });
-    let config = identity.client_config(expected, &[ALPN]).map_err(|error| refused(error.to_string()))?;
+    let config =
+        identity.client_config(expected, &[native::ALPN, dapr::ALPN]).map_err(|error| refused(error.to_string()))?;
     let within = Limits::millis(limits.handshake_timeout_ms);
     let shaking = TlsConnector::from(config).connect(outrigger_certs::server_name(), socket(stream));
     let tls = timeout(within, shaking)
@@ -79,13 +83,41 @@ pub(super) async fn establish(
         .map_err(|_| refused(format!("no handshake within {within:?}")))?
         .map_err(|error| refused(outrigger_certs::handshake_reason(&error)))?;
     let session = tls.get_ref().1;
-    if session.alpn_protocol() != Some(ALPN) {
-        return Err(refused("the peer does not speak the native wire (outrigger/1)".to_owned()));
-    }
+    // Its choice is part of the handshake, which both ends have signed.
+    let wire = match session.alpn_protocol() {
+        Some(native::ALPN) => Wire::Native,
+        Some(dapr::ALPN) => Wire::Dapr,
+        _ => {
+            return Err(refused(
+                "the peer speaks neither the native wire (outrigger/1) nor the Dapr wire (h2)".to_owned(),
+            ));
+        }
+    };
     let peer = outrigger_certs::peer_identity(session).map_err(|error| refused(error.to_string()))?;
     let facts = outrigger_certs::connection_facts(session).into();
+    let proven = Proven { wire, peer: Some(peer), tls: Some(facts), generation: identity.generation };
+    begin(Stream::Tls(Box::new(tls)), proven, limits).await
+}
 
-    let (io, flusher) = coalesce(tls);
+/// Begins the Dapr wire over a fresh TCP connection, in clear: nobody proves anything.
+///
+/// # Errors
+/// When the peer does not speak HTTP/2.
+pub(super) async fn establish_in_clear(stream: TcpStream, limits: &Limits) -> Result<(Connection, Driver), Failure> {
+    let proven = Proven { wire: Wire::Dapr, peer: None, tls: None, generation: 0 };
+    begin(Stream::Clear(socket(stream)), proven, limits).await
+}
+
+/// What is known of a connection before its first frame.
+struct Proven {
+    wire: Wire,
+    peer: Option<SpiffeId>,
+    tls: Option<Arc<str>>,
+    generation: u64,
+}
+
+async fn begin(stream: Stream, proven: Proven, limits: &Limits) -> Result<(Connection, Driver), Failure> {
+    let (io, flusher) = coalesce(stream);
     let (sender, mut codec) = h2::client::Builder::new()
         .initial_window_size(Limits::word(limits.http2_stream_window))
         .initial_connection_window_size(limits.shared_window(limits.peer_streams))
@@ -102,9 +134,11 @@ pub(super) async fn establish(
         sender,
         streams,
         stall_after: Limits::millis(limits.stall_timeout_ms),
-        peer,
-        tls: facts,
-        generation: identity.generation,
+        wire: proven.wire,
+        takes_whole_calls_only: AtomicBool::new(false),
+        peer: proven.peer,
+        tls: proven.tls,
+        generation: proven.generation,
     };
     Ok((connection, Driver { codec, flusher, liveness }))
 }
@@ -136,7 +170,7 @@ impl Connection {
     /// The request body is sent by this future until the head has come, and by a
     /// task after that, which ends with the response body. Dropping the future or the
     /// body resets the stream.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         mut sender: SendRequest<Bytes>,
         request: Request<Body>,

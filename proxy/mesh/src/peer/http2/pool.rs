@@ -14,15 +14,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::client::{Connection, Slot, establish};
+use super::client::{Connection, Slot, establish, establish_in_clear};
 use crate::measures::Measures;
-use crate::net;
+use crate::peer::dapr::{self, Apps};
+use crate::{Peers, Wire, net};
 
 /// After a failure to connect, how long callers are told of it without another attempt.
 const CONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What every pool dials with.
 pub(crate) struct Dialer {
+    peers: Peers,
     identity: IdentityWatch,
     limits: Arc<Limits>,
     measures: Arc<Measures>,
@@ -52,16 +54,24 @@ pub(crate) struct Lease {
 pub(crate) struct Occupied(#[allow(dead_code, reason = "held for its drop")] Slot);
 
 impl Dialer {
-    pub(crate) fn new(identity: IdentityWatch, limits: Arc<Limits>, measures: Arc<Measures>) -> Arc<Self> {
-        Arc::new(Self { identity, limits, measures, drivers: Mutex::default() })
+    pub(crate) fn new(
+        peers: Peers,
+        identity: IdentityWatch,
+        limits: Arc<Limits>,
+        measures: Arc<Measures>,
+    ) -> Arc<Self> {
+        Arc::new(Self { peers, identity, limits, measures, drivers: Mutex::default() })
     }
 
-    /// The identity to dial with now.
+    /// The identity to dial with now; `None` where we are configured to have none.
     ///
     /// # Errors
     /// `Unauthenticated` until the first certificate has come.
-    fn identity(&self) -> Result<Arc<Identity>, Failure> {
-        self.identity.borrow().clone().ok_or_else(|| {
+    fn identity(&self) -> Result<Option<Arc<Identity>>, Failure> {
+        if self.peers == Peers::Clear {
+            return Ok(None);
+        }
+        self.identity.borrow().clone().map(Some).ok_or_else(|| {
             Failure::new(Cause::Unauthenticated {
                 what: "this sidecar holds no certificate yet; is the certificate authority reachable?".to_owned(),
             })
@@ -90,7 +100,7 @@ impl Pool {
     pub(crate) async fn lease(&self) -> Result<Lease, Failure> {
         let pool = &self.0;
         let identity = pool.dialer.identity()?;
-        if let Some(lease) = pool.standing(Some(identity.generation)).await {
+        if let Some(lease) = pool.standing(Some(generation(identity.as_deref()))).await {
             return Ok(lease);
         }
         // One task connects; those that waited for it find its connection.
@@ -98,7 +108,7 @@ impl Pool {
         let mut one_connects = Arc::clone(&pool.connecting).lock_owned().await;
         // It may have been renewed while we waited.
         let identity = pool.dialer.identity()?;
-        if let Some(lease) = pool.standing(Some(identity.generation)).await {
+        if let Some(lease) = pool.standing(Some(generation(identity.as_deref()))).await {
             return Ok(lease);
         }
         // Who waited for an attempt shares its failure: else a dead replica would make
@@ -120,7 +130,7 @@ impl Pool {
         let (tell, told) = oneshot::channel();
         let shared = Arc::clone(pool);
         pool.dialer.own(async move {
-            let made = shared.connect(&identity).await;
+            let made = shared.connect(identity.as_deref()).await;
             if let Err(failure) = &made {
                 *one_connects = Some((Instant::now(), failure.clone()));
             }
@@ -137,7 +147,22 @@ impl Pool {
     }
 }
 
+/// Of a connection made in clear it is 0.
+fn generation(identity: Option<&Identity>) -> u64 {
+    identity.map_or(0, |identity| identity.generation)
+}
+
 impl Shared {
+    /// With mutual TLS the peer has proved to be whom we ask for; without it nobody proves
+    /// anything, which only our own configuration can bring about.
+    fn is_expected(&self, connection: &Connection) -> bool {
+        match (&connection.peer, self.dialer.peers) {
+            (Some(peer), Peers::MutualTls) => *peer == self.expected,
+            (None, Peers::Clear) => true,
+            (Some(_), Peers::Clear) | (None, Peers::MutualTls) => false,
+        }
+    }
+
     /// A place on a connection made under an older identity of ours, where no newer one can
     /// be had: a peer that cannot renew yet still answers on what stands.
     async fn older(&self, failure: Failure) -> Result<Lease, Failure> {
@@ -152,7 +177,7 @@ impl Shared {
         loop {
             let (connection, slot) = {
                 let mut connections = lock(&self.connections);
-                connections.retain(|connection| connection.peer == self.expected && !connection.is_closed());
+                connections.retain(|connection| self.is_expected(connection) && !connection.is_closed());
                 let fits = |made: u64| generation.is_none_or(|generation| made == generation);
                 connections.iter().filter(|connection| fits(connection.generation)).find_map(|connection| {
                     let slot = connection.take_slot(self.dialer.limits.peer_streams)?;
@@ -166,20 +191,26 @@ impl Shared {
         }
     }
 
-    async fn connect(&self, identity: &Identity) -> Result<Arc<Connection>, Failure> {
+    async fn connect(&self, identity: Option<&Identity>) -> Result<Arc<Connection>, Failure> {
         let limits = &self.dialer.limits;
         let within = Limits::millis(limits.connect_timeout_ms);
         let stream = net::connect_to(self.address, within).await?;
-        let (connection, driver) = establish(stream, identity, &self.expected, self.address, limits).await?;
-        if connection.peer != self.expected {
+        let (connection, driver) = match identity {
+            Some(identity) => establish(stream, identity, &self.expected, self.address, limits).await?,
+            None => establish_in_clear(stream, limits).await?,
+        };
+        if !self.is_expected(&connection) {
             // The verifier has held them to it; this holds the verifier to it.
-            return Err(Failure::internal(format!("{} proved to be {}", self.address, connection.peer)));
+            let proved = connection.peer.as_ref().map_or("nobody", SpiffeId::as_str);
+            return Err(Failure::internal(format!("{} proved to be {proved}", self.address)));
         }
-        let (address, peer, gauge) = (self.address, connection.peer.clone(), self.dialer.measures.peer_connected());
-        tracing::debug!(%address, %peer, tls = %connection.tls, "connected to a peer");
+        let peer = connection.peer.as_ref().map_or("unproven", SpiffeId::as_str).to_owned();
+        let (address, gauge) = (self.address, self.dialer.measures.peer_connected(connection.wire));
+        let tls = connection.tls.as_deref().unwrap_or("none");
+        tracing::debug!(%address, peer, tls, wire = connection.wire.name(), "connected to a peer");
         self.dialer.own(async move {
             let ended = driver.run().await;
-            tracing::debug!(%address, %peer, reason = %Ended(&ended), "connection to a peer ended");
+            tracing::debug!(%address, peer, reason = %Ended(&ended), "connection to a peer ended");
             drop(gauge);
         });
         let connection = Arc::new(connection);
@@ -197,7 +228,7 @@ impl Pool {
     #[cfg(test)]
     pub(crate) fn for_test(address: SocketAddr) -> Self {
         let (_, identity) = tokio::sync::watch::channel(None);
-        let dialer = Dialer::new(identity, Arc::default(), Arc::new(Measures::for_test()));
+        let dialer = Dialer::new(Peers::MutualTls, identity, Arc::default(), Arc::new(Measures::for_test()));
         Self::new(dialer, address, SpiffeId::parse("spiffe://public/ns/default/test").unwrap())
     }
 }
@@ -214,19 +245,32 @@ impl std::fmt::Display for Ended<'_> {
 }
 
 impl Lease {
-    /// Who answers here, as its certificate says.
-    pub(crate) fn peer(&self) -> &SpiffeId {
-        &self.connection.peer
+    /// Who answers here, as its certificate says; `None` without mutual TLS.
+    pub(crate) fn peer(&self) -> Option<&SpiffeId> {
+        self.connection.peer.as_ref()
     }
 
-    /// TLS version and key exchange.
-    pub(crate) fn tls(&self) -> &Arc<str> {
-        &self.connection.tls
+    /// TLS version and key exchange; `None` without.
+    pub(crate) fn tls(&self) -> Option<&Arc<str>> {
+        self.connection.tls.as_ref()
+    }
+
+    /// The wire that is spoken here.
+    pub(crate) fn wire(&self) -> Wire {
+        self.connection.wire
     }
 
     /// Sends the request; what comes beside the response is to be kept until its body has ended.
-    pub(crate) async fn send(self, request: Request<Body>) -> Result<(Response<Body>, Occupied), Failure> {
-        let response = self.connection.send(self.sender, request).await?;
+    pub(crate) async fn send(
+        self,
+        request: Request<Body>,
+        apps: &Apps,
+        limits: &Limits,
+    ) -> Result<(Response<Body>, Occupied), Failure> {
+        let response = match self.connection.wire {
+            Wire::Dapr => dapr::call(&self.connection, self.sender, request, apps, limits).await?,
+            Wire::Native | Wire::Local => self.connection.send(self.sender, request).await?,
+        };
         Ok((response, Occupied(self.slot)))
     }
 }
