@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::metrics::Counter;
 
+/// How long lines are gathered before they are written: under load, waking the thread for each would
+/// cost more than the line.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// The way into the buffer.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -30,6 +34,8 @@ struct State {
     /// Lines lost since the thread last wrote.
     lost: u64,
     writing: bool,
+    /// Somebody waits for what is there to be written.
+    urgent: bool,
     closed: bool,
 }
 
@@ -56,10 +62,13 @@ impl Writer {
             drop(state);
             return self.shared.lost.inc();
         }
-        let sleeping = state.waiting.is_empty() && !state.writing;
+        // The first of a batch wakes the thread; after that only a buffer that fills.
+        let half = self.shared.capacity / 2;
+        let before = state.waiting.len();
+        let wakes = before == 0 && !state.writing || before < half && before + line.len() >= half;
         state.waiting.extend_from_slice(line);
         drop(state);
-        if sleeping {
+        if wakes {
             self.shared.work.notify_one();
         }
     }
@@ -67,7 +76,9 @@ impl Writer {
     /// Waits until all that was pushed is written, at most `timeout`. True when it is.
     pub(super) fn flush(&self, timeout: Duration) -> bool {
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty();
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
+        state.urgent = true;
+        self.shared.work.notify_one();
         let waited = self.shared.idle.wait_timeout_while(state, timeout, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
@@ -93,6 +104,10 @@ impl Shared {
             if state.waiting.is_empty() {
                 return;
             }
+            let half = self.capacity / 2;
+            let gathers = |state: &mut State| !state.closed && !state.urgent && state.waiting.len() < half;
+            let gathered = self.work.wait_timeout_while(state, GATHER, gathers);
+            state = gathered.unwrap_or_else(PoisonError::into_inner).0;
             std::mem::swap(&mut state.waiting, &mut batch);
             state.writing = true;
             let lost = std::mem::take(&mut state.lost);
@@ -110,6 +125,7 @@ impl Shared {
             let mut state = self.lock();
             state.writing = false;
             if state.waiting.is_empty() {
+                state.urgent = false;
                 self.idle.notify_all();
             }
         }
