@@ -57,7 +57,7 @@ limits! {
     connections: 10_000, "connections";
     /// Header section of one HTTP/1.1 message, with its first line.
     http1_header_bytes: 65_536, "bytes";
-    // Hyper parses up to 100 on the stack, and takes two allocations a message for more.
+    // Heads are parsed on the stack, with room for 100; a larger value has no effect.
     /// Header fields of one HTTP/1.1 message.
     http1_headers: 100, "fields";
     /// Header list of one HTTP/2 message, after HPACK.

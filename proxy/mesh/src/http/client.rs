@@ -1,22 +1,24 @@
 //! Calling one address in clear, over pooled connections: the app beside us.
 
+mod exchange;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use bytes::BytesMut;
 use http::{Request, Response, Version as HttpVersion};
-use http_body::Body as _;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use outrigger_wire::{Body, Cause, Failure, Limits, OnEnd};
-use socket2::{SockRef, Socket};
+use outrigger_wire::{Body, Cause, Failure, Limits};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::exchange::{Broken, Upload, exchange};
+use super::http1::{Reader, Role, Writer};
 use crate::net;
 
 /// Version to speak; the other side is not asked.
@@ -62,9 +64,8 @@ struct Idle {
 }
 
 struct Connection {
-    sender: http1::SendRequest<Body>,
-    /// The same socket, for [`Keep::waiting`].
-    socket: Socket,
+    reader: Reader,
+    writer: Writer,
 }
 
 impl Client {
@@ -92,10 +93,7 @@ impl Client {
     /// `Protocol` when it breaks.
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
         match self.0.config.version {
-            Version::Http1 => {
-                *request.version_mut() = HttpVersion::HTTP_11;
-                self.send_http1(request).await
-            }
+            Version::Http1 => self.send_http1(request).await,
             Version::Http2 => {
                 *request.version_mut() = HttpVersion::HTTP_2;
                 self.send_http2(request).await
@@ -103,58 +101,32 @@ impl Client {
         }
     }
 
-    async fn send_http1(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+    async fn send_http1(&self, request: Request<Body>) -> Result<Response<Body>, Failure> {
         // Held by the call, not by the connection: an idle one must not keep a caller waiting.
         let slot = Arc::clone(&self.0.slots).acquire_owned().await.map_err(|_| Failure::new(Cause::Draining))?;
-        says_that_it_has_a_body(&mut request);
+        let (head, body) = request.into_parts();
+        let mut upload = Upload::new(body);
         loop {
-            let (mut connection, reused) = match self.0.take_idle() {
+            let (connection, reused) = match self.0.take_idle() {
                 Some(connection) => (connection, true),
                 None => (self.connect_http1().await?, false),
             };
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => return Ok(self.keep_after(response, connection, slot)),
-                Err(mut error) => match error.take_message() {
-                    // Closed between two requests: nothing was written, so this
-                    // cannot have been seen. A fresh connection settles it.
-                    Some(unsent) if reused => request = unsent,
-                    Some(_) => return Err(closed_at_once()),
-                    None => return Err(Failure::from_hyper(error.into_error())),
-                },
+            match exchange(connection, &head, &mut upload).await {
+                Ok(answered) => return Ok(answered.response(&self.0, slot, upload)),
+                // Closed between two requests: nothing was written, so this
+                // cannot have been seen. A fresh connection settles it.
+                Err(Broken::Unsent) if reused && upload.rewind() => {}
+                Err(Broken::Unsent) => return Err(closed_at_once()),
+                Err(Broken::Failed(failure)) => return Err(failure),
             }
         }
     }
 
-    /// The response, with its connection going back to the pool at its end.
-    fn keep_after(
-        &self,
-        response: Response<hyper::body::Incoming>,
-        connection: Connection,
-        slot: OwnedSemaphorePermit,
-    ) -> Response<Body> {
-        response.map(|incoming| {
-            let keep = Keep { pool: Arc::clone(&self.0), connection, slot, acknowledged: false };
-            Body::from(incoming).with_on_end(Box::new(keep))
-        })
-    }
-
     async fn connect_http1(&self) -> Result<Connection, Failure> {
-        let stream = self.0.connect().await?;
-        let socket = SockRef::from(&stream).try_clone().map_err(|error| {
-            Failure::new(Cause::Connect { endpoint: self.0.config.address.to_string(), reason: error.to_string() })
-        })?;
-        let (sender, driver) = http1::Builder::new()
-            .max_headers(Limits::size(self.0.config.limits.http1_headers))
-            .max_buf_size(Limits::size(self.0.config.limits.http1_header_bytes))
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Failure::from_hyper)?;
-        self.0.own(async move {
-            if let Err(error) = driver.await {
-                tracing::debug!(error = %Failure::from_hyper(error), "connection to the app ended");
-            }
-        });
-        Ok(Connection { sender, socket })
+        let (read, write) = self.0.connect().await?.into_split();
+        let limits = Arc::clone(&self.0.config.limits);
+        let reader = Reader::new(read, BytesMut::new(), Role::Client, limits);
+        Ok(Connection { reader, writer: Writer::new(write) })
     }
 
     async fn send_http2(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
@@ -230,7 +202,7 @@ impl Pool {
                 tokio::time::sleep(every).await;
                 let Some(pool) = pool.upgrade() else { return };
                 let mut idle = lock(&pool.idle);
-                idle.retain(|idle| idle.since.elapsed() < every && !idle.connection.sender.is_closed());
+                idle.retain_mut(|idle| idle.since.elapsed() < every && idle.connection.reader.is_quiet());
                 if idle.is_empty() {
                     pool.reaping.store(false, Ordering::Relaxed);
                     return;
@@ -245,17 +217,17 @@ impl Pool {
         while idle.front().is_some_and(|oldest| oldest.since.elapsed() > self.config.idle_timeout) {
             idle.pop_front();
         }
-        while let Some(Idle { connection, .. }) = idle.pop_back() {
-            if connection.sender.is_ready() {
+        while let Some(Idle { mut connection, .. }) = idle.pop_back() {
+            if connection.reader.is_quiet() {
                 return Some(connection);
             }
-            // Closed, or its request body is still being sent: dropping it ends it.
+            // Closed, or the app said what nothing had asked for: dropping it ends it.
         }
         None
     }
 
     fn keep(self: &Arc<Self>, connection: Connection) {
-        if connection.sender.is_closed() {
+        if connection.reader.has_bytes() {
             return;
         }
         let mut idle = lock(&self.idle);
@@ -282,16 +254,6 @@ impl Pool {
     }
 }
 
-/// Hyper takes a GET or HEAD of unknown length for one without a body, and drops it.
-fn says_that_it_has_a_body(request: &mut Request<Body>) {
-    if !request.body().is_end_stream()
-        && request.body().size_hint().exact().is_none()
-        && !request.headers().contains_key(CONTENT_LENGTH)
-    {
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-}
-
 /// Nothing of the request was written.
 fn closed_at_once() -> Failure {
     Failure::new(Cause::Refused { reason: "the connection was closed as soon as it was made".to_owned() })
@@ -300,38 +262,6 @@ fn closed_at_once() -> Failure {
 /// A poisoned pool holds connections only; each is checked before use.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Gives a connection back at the end of a response that ended well.
-struct Keep {
-    pool: Arc<Pool>,
-    connection: Connection,
-    slot: OwnedSemaphorePermit,
-    acknowledged: bool,
-}
-
-impl OnEnd for Keep {
-    fn data(&mut self, _length: usize) {}
-
-    /// An app that writes head and body apart, without `TCP_NODELAY`, holds the body
-    /// until the head is acknowledged, and the kernel would take 40 ms over that (many
-    /// servers made for development do so). Costs nothing when the body came with its head.
-    fn waiting(&mut self) {
-        if !self.acknowledged {
-            self.acknowledged = true;
-            // Only a hint: without it the body comes later.
-            let _refused = self.connection.socket.set_tcp_quickack(true);
-        }
-    }
-
-    fn end(self: Box<Self>, result: Result<(), &Failure>) {
-        let Self { pool, connection, slot, .. } = *self;
-        if result.is_ok() {
-            pool.keep(connection);
-        }
-        // Only now, so that who waited finds it.
-        drop(slot);
-    }
 }
 
 /// Runs the tasks that hyper needs for HTTP/2 request bodies; each ends with its stream.

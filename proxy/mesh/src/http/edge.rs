@@ -1,8 +1,7 @@
-//! The socket of a client of ours, under the clock.
+//! The socket of a client of ours: which version it speaks, and HTTP/2 under the clock.
 //!
-//! Hyper reads heads and bodies; what it cannot tell is a client that waits
-//! between requests (fine, for minutes) from one that dribbles a header section
-//! (an attack). This wrapper sees both, and a reader that stopped reading too.
+//! Hyper reads HTTP/2; what it cannot tell is a client without a stream that has waited long
+//! enough, and a reader that stopped reading. This wrapper sees both.
 
 use std::future::Future as _;
 use std::io;
@@ -81,9 +80,6 @@ pub(super) struct Edge {
     read_ahead: BytesMut,
     clock: Clock,
     open: Open,
-    /// When the first byte of the HTTP/1 header section now being read came.
-    head_since: Option<Instant>,
-    version: Version,
     read_timer: Timer,
     write_timer: Timer,
 }
@@ -118,33 +114,23 @@ impl Edge {
             }
             wait = clock.header;
         };
-        let edge = Self {
-            socket,
-            read_ahead,
-            clock,
-            open,
-            head_since: (version == Version::Http1).then(Instant::now),
-            version,
-            read_timer: Timer::default(),
-            write_timer: Timer::default(),
-        };
+        let edge =
+            Self { socket, read_ahead, clock, open, read_timer: Timer::default(), write_timer: Timer::default() };
         Ok((edge, version))
+    }
+
+    /// The socket, and what was read of it.
+    pub(super) fn into_parts(self) -> (TcpStream, BytesMut) {
+        (self.socket, self.read_ahead)
     }
 
     fn poll_read_timeout(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let now = Instant::now();
             let open = self.open.any();
-            if open {
-                self.head_since = None;
-            }
             // While a request is open the timer only looks again: nothing else would, for
             // hyper does not read once more when the request has ended.
-            let deadline = match self.head_since {
-                Some(since) => since + self.clock.header,
-                None if open => now + self.clock.idle,
-                None => self.open.idle_since() + self.clock.idle,
-            };
+            let deadline = if open { now } else { self.open.idle_since() } + self.clock.idle;
             let timed_out = ready!(self.read_timer.poll_at(deadline, cx));
             if now >= deadline {
                 return Poll::Ready(timed_out);
@@ -185,9 +171,6 @@ impl AsyncRead for Edge {
         match Pin::new(&mut this.socket).poll_read(cx, buf) {
             Poll::Ready(result) => {
                 this.read_timer.armed = false;
-                if this.version == Version::Http1 && this.head_since.is_none() && !this.open.any() {
-                    this.head_since = Some(Instant::now());
-                }
                 Poll::Ready(result)
             }
             Poll::Pending => this.poll_read_timeout(cx),
@@ -276,23 +259,5 @@ mod tests {
         client.write_all(b"PO").await.unwrap();
         let (_edge, version) = Edge::detect(server, CLOCK, Open::default()).await.unwrap();
         assert_eq!(version, Version::Http1);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_dribbled_header_section_ends_in_time_and_an_open_request_does_not() {
-        let (mut client, server) = pair().await;
-        client.write_all(b"GET").await.unwrap();
-        let open = Open::default();
-        let (mut edge, _) = Edge::detect(server, CLOCK, open.clone()).await.unwrap();
-        let mut read = [0; 3];
-        edge.read_exact(&mut read).await.unwrap();
-        let started = Instant::now();
-        let error = edge.read_exact(&mut read).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(started.elapsed().as_secs(), 10);
-
-        let _request = open.enter();
-        let waited = tokio::time::timeout(Duration::from_secs(600), edge.read_exact(&mut read)).await;
-        assert!(waited.is_err(), "an open request may wait");
     }
 }

@@ -5,24 +5,23 @@
 //! the bounds that hyper has no setting for.
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Version};
+use http::{Method, Request, Version};
 use outrigger_wire::{Failure, Limits};
 
 /// Checks a request head.
 ///
 /// # Errors
 /// `BadInput` naming the part, `Limit`, or `Unsupported` for CONNECT and upgrades.
-pub(super) fn check(head: &Parts, limits: &Limits) -> Result<(), Failure> {
-    let http1 = head.version < Version::HTTP_2;
-    if head.method == Method::CONNECT {
+pub(super) fn check<B>(head: &Request<B>, limits: &Limits) -> Result<(), Failure> {
+    let http1 = head.version() < Version::HTTP_2;
+    if head.method() == Method::CONNECT {
         return Err(unsupported("the CONNECT method"));
     }
-    if head.uri.path().len() as u64 > limits.path_bytes {
+    if head.uri().path().len() as u64 > limits.path_bytes {
         return Err(Failure::limit(limits.path_bytes()));
     }
-    if !http1 && head.headers.len() as u64 > limits.http2_headers {
+    if !http1 && head.headers().len() as u64 > limits.http2_headers {
         return Err(Failure::limit(limits.http2_headers()));
     }
     if http1 {
@@ -40,15 +39,15 @@ fn unsupported(what: &str) -> Failure {
 }
 
 /// One framing only: a message that names two is how requests are smuggled.
-fn framing(head: &Parts) -> Result<(), Failure> {
-    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+fn framing<B>(head: &Request<B>) -> Result<(), Failure> {
+    let mut codings = head.headers().get_all(TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else {
         return Ok(());
     };
-    if head.version == Version::HTTP_10 {
+    if head.version() == Version::HTTP_10 {
         return Err(Failure::bad_input("Transfer-Encoding", coding, "HTTP/1.0 has none; use HTTP/1.1"));
     }
-    if head.headers.contains_key(CONTENT_LENGTH) {
+    if head.headers().contains_key(CONTENT_LENGTH) {
         return Err(Failure::bad_input("Content-Length", coding, "send either Content-Length or Transfer-Encoding"));
     }
     if codings.next().is_some() || !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") {
@@ -58,32 +57,32 @@ fn framing(head: &Parts) -> Result<(), Failure> {
 }
 
 /// One host, well formed, and the same wherever it stands.
-fn host(head: &Parts, http1: bool) -> Result<(), Failure> {
-    if let Some(authority) = head.uri.authority()
+fn host<B>(head: &Request<B>, http1: bool) -> Result<(), Failure> {
+    if let Some(authority) = head.uri().authority()
         && (authority.as_str().contains('@') || has_bad_port(authority))
     {
         return Err(Failure::bad_input("authority", authority.as_str(), "a host with an optional port, no user info"));
     }
-    let mut hosts = head.headers.get_all(HOST).iter();
+    let mut hosts = head.headers().get_all(HOST).iter();
     let host = hosts.next();
     if let Some(second) = hosts.next() {
         return Err(Failure::bad_input("Host", second, "send exactly one Host header"));
     }
-    if http1 && head.version == Version::HTTP_11 && host.is_none() {
+    if http1 && head.version() == Version::HTTP_11 && host.is_none() {
         return Err(Failure::bad_input("Host", "", "HTTP/1.1 requires a Host header (RFC 9112, section 3.2)"));
     }
     let Some(host) = host else {
         return Ok(());
     };
     let invalid = || Failure::bad_input("Host", host, "a host name or address with an optional port, no user info");
-    if host.is_empty() && head.uri.authority().is_none() {
+    if host.is_empty() && head.uri().authority().is_none() {
         return Ok(());
     }
     let parsed = Authority::try_from(host.as_bytes()).map_err(|_| invalid())?;
     if parsed.as_str().contains('@') || has_bad_port(&parsed) {
         return Err(invalid());
     }
-    match head.uri.authority() {
+    match head.uri().authority() {
         Some(authority) if !authority.as_str().eq_ignore_ascii_case(parsed.as_str()) => {
             Err(Failure::bad_input("Host", host, "the same host as in the request target"))
         }
@@ -97,24 +96,22 @@ fn has_bad_port(authority: &Authority) -> bool {
     port.is_some_and(|port| !port.is_empty()) && authority.port_u16().is_none()
 }
 
-fn asks_for_websocket(head: &Parts) -> bool {
-    head.headers.get_all(http::header::UPGRADE).iter().any(|value| {
+fn asks_for_websocket<B>(head: &Request<B>) -> bool {
+    head.headers().get_all(http::header::UPGRADE).iter().any(|value| {
         value.as_bytes().split(|byte| *byte == b',').any(|p| p.trim_ascii().eq_ignore_ascii_case(b"websocket"))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
-    fn head(version: Version, target: &str, headers: &[(&str, &str)]) -> Parts {
+    fn head(version: Version, target: &str, headers: &[(&str, &str)]) -> Request<()> {
         let mut builder = Request::builder().version(version).uri(target);
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        builder.body(()).unwrap().into_parts().0
+        builder.body(()).unwrap()
     }
 
     #[test]

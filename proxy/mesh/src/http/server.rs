@@ -9,18 +9,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode, Version as HttpVersion};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use outrigger_wire::{Body, Cause, Failure, Limits};
 use tokio::net::TcpStream;
 
 use super::edge::{Clock, Edge, Open, OpenRequest, Version};
-use super::head;
+use super::{head, http1};
 use crate::drain;
 use crate::listener::{Listener, serve_each};
 
@@ -98,6 +98,14 @@ async fn one<S: Service>(
         tracing::debug!(%peer, listener = connection.listener, "client ended before its first request");
         return;
     };
+    if version == Version::Http1 {
+        let (socket, read_ahead) = edge.into_parts();
+        let served = http1::Served { socket, read_ahead, limits };
+        if let Err(failure) = http1::serve(served, &connection, &*service, &drain).await {
+            tracing::debug!(%peer, %failure, "client connection ended");
+        }
+        return;
+    }
     let connection = Arc::new(connection);
     let answer = {
         let limits = Arc::clone(&limits);
@@ -107,43 +115,23 @@ async fn one<S: Service>(
             async move { Ok::<_, Infallible>(answer(&*service, &connection, request, &limits, open).await) }
         })
     };
-    let ended = match version {
-        Version::Http1 => {
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(None)
-                .max_headers(Limits::size(limits.http1_headers))
-                .max_buf_size(Limits::size(limits.http1_header_bytes));
-            let mut serving = pin!(builder.serve_connection(TokioIo::new(edge), answer));
-            tokio::select! {
-                ended = serving.as_mut() => ended,
-                () = drain.draining() => {
-                    serving.as_mut().graceful_shutdown();
-                    serving.await
-                }
-            }
-        }
-        Version::Http2 => {
-            let mut builder = http2::Builder::new(Tasks(drain.clone()));
-            builder
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(Limits::word(limits.http2_streams))
-                .initial_stream_window_size(Limits::word(limits.http2_stream_window))
-                .initial_connection_window_size(Limits::word(limits.http2_connection_window))
-                .max_send_buf_size(Limits::size(limits.http2_send_buffer))
-                .max_header_list_size(Limits::word(limits.http2_header_list_bytes))
-                .max_pending_accept_reset_streams(Limits::size(limits.http2_pending_resets))
-                .keep_alive_interval(Duration::from_secs(30))
-                .keep_alive_timeout(Limits::millis(limits.ping_timeout_ms));
-            let mut serving = pin!(builder.serve_connection(TokioIo::new(edge), answer));
-            tokio::select! {
-                ended = serving.as_mut() => ended,
-                () = drain.draining() => {
-                    serving.as_mut().graceful_shutdown();
-                    serving.await
-                }
-            }
+    let mut builder = http2::Builder::new(Tasks(drain.clone()));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(Limits::word(limits.http2_streams))
+        .initial_stream_window_size(Limits::word(limits.http2_stream_window))
+        .initial_connection_window_size(Limits::word(limits.http2_connection_window))
+        .max_send_buf_size(Limits::size(limits.http2_send_buffer))
+        .max_header_list_size(Limits::word(limits.http2_header_list_bytes))
+        .max_pending_accept_reset_streams(Limits::size(limits.http2_pending_resets))
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Limits::millis(limits.ping_timeout_ms));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(edge), answer));
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = drain.draining() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
         }
     };
     if let Err(error) = ended {
@@ -158,23 +146,16 @@ async fn answer<S: Service>(
     limits: &Limits,
     open: OpenRequest,
 ) -> Response<Responding> {
-    let (head, body) = request.into_parts();
-    let http1 = head.version < HttpVersion::HTTP_2;
-    let mut response = match head::check(&head, limits) {
-        Ok(()) => service.call(connection, Request::from_parts(head, Body::from(body))).await,
+    let mut response = match head::check(&request, limits) {
+        Ok(()) => service.call(connection, request.map(Body::from)).await,
         Err(failure) => {
             if let Cause::Limit { name, .. } = failure.cause() {
                 service.limit_exceeded(name);
             }
-            let mut response = service.refuse(&failure);
-            if http1 {
-                // What follows such a head cannot be trusted to be a request.
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
+            service.refuse(&failure)
         }
     };
-    *response.version_mut() = if http1 { HttpVersion::HTTP_11 } else { HttpVersion::HTTP_2 };
+    *response.version_mut() = HttpVersion::HTTP_2;
     response.map(|body| Responding { body, _open: open })
 }
 
