@@ -9,6 +9,7 @@
 
 pub mod app;
 mod browser;
+mod call_log;
 mod cors;
 pub mod grpc;
 pub mod http;
@@ -16,11 +17,14 @@ mod metadata;
 mod metrics;
 mod named;
 mod readiness;
+mod rules;
 mod token;
 
 pub use browser::Browser;
+pub use call_log::CallLog;
 pub use cors::Cors;
 pub use metadata::{AppConnection, AppHealthProbe, Metadata, RegisteredComponent};
 pub use metrics::{Labels, Metrics, Otherwise, Paths, PatternError};
 pub use readiness::Readiness;
+pub use rules::{ApiRules, Groups};
 pub use token::ApiToken;

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::HeaderValue;
 use outrigger_api::app::Channel;
-use outrigger_api::{ApiToken, AppConnection, Browser, Metadata, Metrics, RegisteredComponent};
+use outrigger_api::{
+    ApiRules, ApiToken, AppConnection, Browser, CallLog, Groups, Metadata, Metrics, RegisteredComponent,
+};
 use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
 use outrigger_policy::access::CallProtocol;
+use outrigger_resources::configuration::{ApiLogging, ApiProtocol, ApiRule};
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Exporter, Sampler, Tracer};
 use outrigger_wire::Limits;
@@ -150,6 +153,25 @@ pub(crate) fn manner(config: &Sidecar) -> Manner {
         Persona::Daprd => Manner::Stock,
         Persona::Outrigger => Manner::Plain,
     }
+}
+
+/// Which groups of the API are served over a protocol.
+pub(crate) fn api_rules(config: &Sidecar, protocol: ApiProtocol) -> ApiRules {
+    let groups = |rules: &[ApiRule]| -> Groups {
+        let of_it = rules.iter().filter(|rule| rule.protocol == protocol);
+        of_it.map(|rule| (rule.name.clone(), rule.version.clone())).collect()
+    };
+    let api = &config.configuration.api;
+    ApiRules::new(&groups(&api.allowed), &groups(&api.denied))
+}
+
+/// How calls of the API are logged beside their access records: stock's line, for a `daprd` and for those who ask for
+/// it in a Configuration.
+pub(crate) fn call_log(config: &Sidecar) -> Option<CallLog> {
+    let logging = &config.configuration.logging;
+    let asked_for = config.persona == Persona::Daprd || logging.enabled == Some(true);
+    let ApiLogging { obfuscate_urls, omit_health_checks, .. } = *logging;
+    (config.log.access && asked_for).then_some(CallLog { obfuscate_urls, omit_health_checks })
 }
 
 /// What the sidecar says of itself.

@@ -52,20 +52,20 @@ pub(crate) const METADATA: &[Field] = &[
 /// `spec`
 pub(crate) const SPEC: &[Field] = &[
     F::supported("accessControl"),
-    F::not("api"),
+    F::supported("api"),
     F::not("appHttpPipeline"),
-    F::not("components"),
-    F::not("features"),
+    F::supported("components"),
+    F::supported("features"),
     F::not("httpPipeline"),
-    F::not("logging"),
+    F::supported("logging"),
     F::supported("metric"),
     F::supported("metrics"),
     F::supported("mtls"),
     F::not("nameResolution"),
-    F::not("secrets"),
+    F::supported("secrets"),
     F::supported("tracing"),
-    F::not("wasm"),
-    F::not("workflow"),
+    F::supported("wasm"),
+    F::supported("workflow"),
 ];
 
 /// `spec.accessControl`
@@ -122,8 +122,59 @@ pub(crate) const MTLS: &[Field] = &[
     F::supported("allowedClockSkew"),
     F::supported("sentryAddress"),
     F::supported("controlPlaneTrustDomain"),
-    F::not("tokenValidators"),
+    F::supported("tokenValidators"),
 ];
+
+/// `spec.api`
+pub(crate) const API: &[Field] = &[F::supported("allowed"), F::supported("denied")];
+
+/// `spec.api.allowed[]` and `spec.api.denied[]`
+pub(crate) const API_RULE: &[Field] = &[F::supported("name"), F::supported("version"), F::supported("protocol")];
+
+/// `spec.logging`
+pub(crate) const LOGGING: &[Field] = &[F::supported("apiLogging")];
+
+/// `spec.logging.apiLogging`
+pub(crate) const API_LOGGING: &[Field] =
+    &[F::supported("enabled"), F::supported("obfuscateURLs"), F::supported("omitHealthChecks")];
+
+/// `spec.components`
+pub(crate) const COMPONENTS: &[Field] = &[F::supported("deny")];
+
+/// `spec.secrets`
+pub(crate) const SECRETS: &[Field] = &[F::supported("scopes")];
+
+/// `spec.secrets.scopes[]`
+pub(crate) const SECRET_SCOPE: &[Field] = &[
+    F::supported("storeName"),
+    F::supported("defaultAccess"),
+    F::supported("allowedSecrets"),
+    F::supported("deniedSecrets"),
+];
+
+/// `spec.features[]`
+pub(crate) const FEATURE: &[Field] = &[F::supported("name"), F::supported("enabled")];
+
+/// `spec.wasm`
+pub(crate) const WASM: &[Field] = &[F::supported("strictSandbox")];
+
+/// `spec.workflow`
+pub(crate) const WORKFLOW: &[Field] = &[
+    F::supported("maxConcurrentWorkflowInvocations"),
+    F::supported("maxConcurrentActivityInvocations"),
+    F::supported("globalMaxConcurrentWorkflowInvocations"),
+    F::supported("globalMaxConcurrentActivityInvocations"),
+    F::supported("workflowConcurrencyLimits"),
+    F::supported("activityConcurrencyLimits"),
+    F::supported("stateRetentionPolicy"),
+];
+
+/// `spec.workflow.workflowConcurrencyLimits[]` and `spec.workflow.activityConcurrencyLimits[]`
+pub(crate) const CONCURRENCY_LIMIT: &[Field] = &[F::supported("name"), F::supported("maxConcurrent")];
+
+/// `spec.workflow.stateRetentionPolicy`
+pub(crate) const RETENTION: &[Field] =
+    &[F::supported("anyTerminal"), F::supported("completed"), F::supported("failed"), F::supported("terminated")];
 
 /// `kind: Component`
 pub(crate) const COMPONENT: &[Field] = &[
@@ -182,4 +233,18 @@ pub(crate) const TABLES: &[(&str, &[Field])] = &[
     ("spec.metrics", METRICS),
     ("spec.metrics.http", HTTP_METRICS),
     ("spec.mtls", MTLS),
+    ("spec.api", API),
+    ("spec.api.allowed[]", API_RULE),
+    ("spec.api.denied[]", API_RULE),
+    ("spec.logging", LOGGING),
+    ("spec.logging.apiLogging", API_LOGGING),
+    ("spec.components", COMPONENTS),
+    ("spec.secrets", SECRETS),
+    ("spec.secrets.scopes[]", SECRET_SCOPE),
+    ("spec.features[]", FEATURE),
+    ("spec.wasm", WASM),
+    ("spec.workflow", WORKFLOW),
+    ("spec.workflow.workflowConcurrencyLimits[]", CONCURRENCY_LIMIT),
+    ("spec.workflow.activityConcurrencyLimits[]", CONCURRENCY_LIMIT),
+    ("spec.workflow.stateRetentionPolicy", RETENTION),
 ];

@@ -23,15 +23,20 @@ use outrigger_telemetry::trace::{self, SpanKind, Tracer};
 use outrigger_wire::{Body, Cause, Failure, Limits, header};
 use tokio::sync::Notify;
 
+use crate::call_log::{CallLog, LoggedCall};
 use crate::metadata::Metadata;
 use crate::metrics::{GrpcCall, Metrics};
 use crate::named;
+use crate::rules::{self, ApiRules};
 use crate::token::{ApiToken, Rejected};
 use ending::{Deadline, Ending};
 use runtime::Runtime;
 
 /// Services of the stock runtime; an app cannot be called by their names.
 const OWN: [&str; 2] = [runtime::SERVICE, "/TaskHubSidecarService/"];
+
+/// Stock's words for a method that the Configuration has closed.
+const CLOSED: &str = "requested endpoint is not available";
 
 /// What the gRPC API is made of.
 pub struct Config {
@@ -49,6 +54,10 @@ pub struct Config {
     pub tracer: Tracer,
     /// Metrics of API calls.
     pub metrics: Arc<Metrics>,
+    /// Which groups of the API are served.
+    pub rules: ApiRules,
+    /// How calls are logged; `None` when they are not.
+    pub call_log: Option<CallLog>,
 }
 
 /// The gRPC API as a service for [`serve`](outrigger_mesh::http::server::serve).
@@ -57,13 +66,15 @@ pub struct GrpcApi {
     invoke: Arc<Invoke>,
     tracer: Tracer,
     metrics: Arc<Metrics>,
+    rules: ApiRules,
+    call_log: Option<CallLog>,
     runtime: Runtime,
 }
 
 impl GrpcApi {
     /// The API.
     pub fn new(config: Config) -> Self {
-        let Config { token, limits, invoke, metadata, shutdown, tracer, metrics } = config;
+        let Config { token, limits, invoke, metadata, shutdown, tracer, metrics, rules, call_log } = config;
         let parts = runtime::Parts {
             invoke: Arc::clone(&invoke),
             metadata,
@@ -72,7 +83,7 @@ impl GrpcApi {
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         };
-        Self { token, invoke, tracer, metrics, runtime: Runtime::new(parts) }
+        Self { token, invoke, tracer, metrics, rules, call_log, runtime: Runtime::new(parts) }
     }
 
     /// Whether the call may be looked at: token, baggage.
@@ -89,6 +100,11 @@ impl GrpcApi {
     /// The answer of an app or our own, within the caller's deadline.
     async fn answer(&self, mut head: Parts, body: Body) -> Result<Response<Body>, Failure> {
         self.admit(&head)?;
+        if let Some(method) = head.uri.path().strip_prefix(runtime::SERVICE)
+            && !self.rules.allow(rules::of_grpc(method).as_ref())
+        {
+            return Err(Cause::Unsupported { what: CLOSED.into() }.into());
+        }
         let deadline = timeout::read(&head.headers)?.and_then(Deadline::new);
         if let Some(deadline) = deadline {
             timeout::write(&mut head.headers, deadline.left());
@@ -134,10 +150,15 @@ impl Service for GrpcApi {
         if let Some(refused) = not_grpc(&request) {
             return refused;
         }
+        let logged = self.call_log.map(|_| LoggedCall::grpc(request.uri().path(), request.headers()));
         let (metered, request) = GrpcCall::begin(&self.metrics, request);
         let (head, body) = request.into_parts();
         let answer = self.answer(head, body).await;
-        metered.follow(answer.unwrap_or_else(|failure| failed(&failure)))
+        let response = metered.follow(answer.unwrap_or_else(|failure| failed(&failure)));
+        match logged {
+            Some(logged) => logged.follow(response),
+            None => response,
+        }
     }
 
     fn refuse(&self, failure: &Failure) -> Response<Body> {

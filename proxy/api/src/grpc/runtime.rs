@@ -137,3 +137,15 @@ fn failed(problem: Problem<'_>) -> Status {
 pub(super) fn unimplemented(method: &str) -> Failure {
     Cause::Unsupported { what: format!("the gRPC method {method}") }.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_that_is_here_is_in_a_group_of_the_rules() {
+        for method in METHODS {
+            assert!(crate::rules::of_grpc(method).is_some(), "{method}");
+        }
+    }
+}

@@ -17,11 +17,13 @@ use outrigger_wire::{Body, Failure, Limits, header};
 use tokio::sync::Notify;
 
 use crate::browser::Browser;
+use crate::call_log::{CallLog, LoggedCall};
 use crate::cors::Cors;
 use crate::metadata::Metadata;
 use crate::metrics::{HttpRequest, Metrics};
 use crate::named;
 use crate::readiness::Readiness;
+use crate::rules::ApiRules;
 use crate::token::ApiToken;
 use route::Route;
 
@@ -51,6 +53,10 @@ pub struct Config {
     pub tracer: Tracer,
     /// Metrics of API calls.
     pub metrics: Arc<Metrics>,
+    /// Which groups of the API are served.
+    pub rules: ApiRules,
+    /// How calls are logged; `None` when they are not.
+    pub call_log: Option<CallLog>,
 }
 
 /// Why a request is not looked at.
@@ -124,9 +130,12 @@ impl HttpApi {
         let app_id = app_id(&mut head.headers);
         // What is no text is no app ID: as an empty name it is refused where names are.
         let app_id = app_id.as_ref().map(|id| id.to_str().unwrap_or("\u{fffd}"));
-        let route = Route::of(&head.method, uri.path(), app_id);
+        let route = Route::of(&head.method, uri.path(), app_id).within(&self.0.rules, uri.path(), app_id);
 
-        let metered = HttpRequest::begin(&self.0.metrics, route.name(), uri.path(), &head.method, &head.headers);
+        let metered = Followed {
+            metered: HttpRequest::begin(&self.0.metrics, route.name(), uri.path(), &head.method, &head.headers),
+            logged: self.0.call_log.and_then(|log| logged(log, &route, &head)),
+        };
         if let Err(refused) = self.admit(&mut head, &route) {
             return metered.follow(self.refused(&refused));
         }
@@ -179,6 +188,34 @@ fn app_id(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let app = named::app_by_basic_authentication(headers)?;
     headers.remove(AUTHORIZATION);
     Some(app)
+}
+
+/// What is told of a call when it has ended.
+struct Followed {
+    metered: HttpRequest,
+    logged: Option<LoggedCall>,
+}
+
+impl Followed {
+    fn follow(self, response: Response<Body>) -> Response<Body> {
+        let response = self.metered.follow(response);
+        match self.logged {
+            Some(logged) => logged.follow(response),
+            None => response,
+        }
+    }
+}
+
+fn logged(log: CallLog, route: &Route<'_>, head: &Parts) -> Option<LoggedCall> {
+    if log.omit_health_checks && route.is_health() {
+        return None;
+    }
+    let method = match route {
+        Route::Invoke { target, .. } if log.obfuscate_urls => format!("{}/{target}", route.name()),
+        _ if log.obfuscate_urls => route.name().to_owned(),
+        _ => format!("{} {}", head.method, head.uri.path()),
+    };
+    Some(LoggedCall::http(method, &head.headers))
 }
 
 /// As the stock runtime: the trace that the call was part of, unless the app has said so.

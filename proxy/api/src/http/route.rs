@@ -2,6 +2,8 @@
 
 use ::http::Method;
 
+use crate::rules::{ApiRules, Named};
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route<'a> {
@@ -52,6 +54,44 @@ impl<'a> Route<'a> {
             Some(target) if !target.is_empty() => Self::Invoke { target, path },
             _ => Self::invoke(path).unwrap_or(Self::Unknown),
         }
+    }
+
+    /// This route, if the rules let it be served; else what the path means where the API does not exist. Health checks
+    /// always are.
+    pub(super) fn within(self, rules: &ApiRules, path: &'a str, app_id: Option<&'a str>) -> Self {
+        let allowed = |route: &Self| match route {
+            Self::Healthz | Self::HealthzOutbound | Self::Unknown => true,
+            _ => rules.allow(route.named(path).as_ref()),
+        };
+        if allowed(&self) {
+            return self;
+        }
+        match app_id {
+            Some(target) if !target.is_empty() => {
+                let fallback = Self::Invoke { target, path };
+                if allowed(&fallback) { fallback } else { Self::Unknown }
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What rules call it.
+    fn named(&self, path: &'a str) -> Option<Named<'a>> {
+        let (group, route) = match self {
+            Self::Healthz | Self::HealthzOutbound | Self::Unknown => return None,
+            Self::GetMetadata => ("metadata", "v1.0/metadata"),
+            Self::PutMetadata { .. } => ("metadata", "v1.0/metadata/{key}"),
+            Self::Shutdown => ("shutdown", "v1.0/shutdown"),
+            Self::Invoke { .. } => ("invoke", "v1.0/invoke/*"),
+            Self::Unimplemented { api } => (*api, path.trim_start_matches('/')),
+        };
+        let version = match segment(path) {
+            Some(("v1.0-alpha1", _)) => "v1alpha1",
+            Some(("v1.0-beta1", _)) => "v1beta1",
+            _ => "v1",
+        };
+        let version = if matches!(self, Self::Unimplemented { .. }) { version } else { "v1" };
+        Some(Named { group, version, route })
     }
 
     /// The name that metrics know the endpoint by.
@@ -123,6 +163,28 @@ mod tests {
 
     fn invoke<'a>(target: &'a str, path: &'a str) -> Route<'a> {
         Route::Invoke { target, path }
+    }
+
+    #[test]
+    fn what_the_rules_close_is_what_the_path_means_without_the_api() {
+        let groups = |list: &[(&str, &str)]| list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let rules = ApiRules::new(&groups(&[("invoke", "v1"), ("state", "v1")]), &groups(&[("shutdown", "v1")]));
+        for (request, app_id, route) in [
+            ("GET /v1.0/healthz", None, Route::Healthz),
+            ("GET /v1.0/metadata", None, Route::Unknown),
+            ("POST /v1.0/shutdown", None, Route::Unknown),
+            ("POST /v1.0/shutdown", Some("orders"), invoke("orders", "/v1.0/shutdown")),
+            ("GET /v1.0/invoke/orders/method/x", None, invoke("orders", "/x")),
+            ("GET /v1.0/state/store/key", None, Route::Unimplemented { api: "state" }),
+            ("GET /v1.0-alpha1/state/store/query", None, Route::Unknown),
+        ] {
+            let (method, path) = request.split_once(' ').unwrap();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let within = Route::of(&method, path, app_id).within(&rules, path, app_id);
+            assert_eq!(within, route, "{request} {app_id:?}");
+        }
+        let closed = ApiRules::new(&groups(&[]), &groups(&[("invoke", "v1")]));
+        assert_eq!(Route::of(&Method::GET, "/x", Some("a")).within(&closed, "/x", Some("a")), Route::Unknown);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use http_body_util::BodyExt as _;
 use outrigger_api::app::Channel;
 use outrigger_api::grpc::GrpcApi;
 use outrigger_api::http::HttpApi;
-use outrigger_api::{ApiToken, AppConnection, Browser, Cors, Labels, Metadata, Metrics, Readiness, grpc, http};
+use outrigger_api::{
+    ApiRules, ApiToken, AppConnection, Browser, Cors, Labels, Metadata, Metrics, Readiness, grpc, http,
+};
 use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
 use outrigger_blocks::error::Manner;
@@ -152,6 +154,8 @@ impl Sidecar {
             shutdown: Arc::clone(&shutdown),
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
+            rules: ApiRules::default(),
+            call_log: None,
         });
         let token = settings.token.and_then(ApiToken::new);
         let grpc = GrpcApi::new(grpc::Config {
@@ -162,6 +166,8 @@ impl Sidecar {
             shutdown: Arc::clone(&shutdown),
             tracer,
             metrics,
+            rules: ApiRules::default(),
+            call_log: None,
         });
         let (http_listener, grpc_listener) = (listen(), listen());
         let (http_address, grpc_address) = (http_listener.local_addr(), grpc_listener.local_addr());

@@ -57,7 +57,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
     let resources = match resources::load(&sources, scope, &lookup) {
         Ok(loaded) => {
             warnings.extend(loaded.warnings);
-            known::keep(loaded.value, &mut warnings, mistakes)
+            known::keep(loaded.value, &configuration.denied_components, &mut warnings, mistakes)
         }
         Err(found) => {
             found.kept().iter().for_each(|mistake| mistakes.add_file(mistake.to_string()));

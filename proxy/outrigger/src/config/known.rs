@@ -11,7 +11,24 @@ use super::Mistakes;
 pub(crate) const TYPES: &[&str] = &[];
 
 /// Takes out what cannot be used: refused, or warned of where the resource says that this is no reason to stop.
-pub(crate) fn keep(mut resources: Resources, warnings: &mut Vec<Warning>, mistakes: &mut Mistakes) -> Resources {
+/// `denied` are types that a Configuration denies, in small letters.
+pub(crate) fn keep(
+    mut resources: Resources,
+    denied: &[String],
+    warnings: &mut Vec<Warning>,
+    mistakes: &mut Mistakes,
+) -> Resources {
+    resources.components.retain(|component| {
+        let allowed = !is_denied(component, denied);
+        if !allowed {
+            let Component { name, component_type, version, .. } = component;
+            let text = format!(
+                "the component `{name}` is left out: spec.components.deny of the Configuration denies {component_type} ({version})"
+            );
+            warnings.push(Warning { place: component.place.clone(), text });
+        }
+        allowed
+    });
     resources.components.retain(|component| match refusal(component) {
         None => true,
         Some(text) if component.ignore_errors => {
@@ -30,6 +47,13 @@ pub(crate) fn keep(mut resources: Resources, warnings: &mut Vec<Warning>, mistak
         mistakes.add_file(format!("{}the HTTPEndpoint `{}` {fix}", endpoint.place, endpoint.name));
     }
     resources
+}
+
+/// Whether its type, or its type in its version, is denied.
+fn is_denied(component: &Component, denied: &[String]) -> bool {
+    let its_type = component.component_type.to_ascii_lowercase();
+    let versioned = format!("{its_type}/{}", component.version.to_ascii_lowercase());
+    denied.iter().any(|denied| *denied == its_type || *denied == versioned)
 }
 
 /// Why a component cannot be had.
@@ -60,7 +84,7 @@ mod tests {
         let scope = Scope { app_id: "orders", namespace: None };
         let loaded = load(&[Source::new("r.yaml", text)], scope, &|_| None).unwrap();
         let (mut warnings, mut mistakes) = (Vec::new(), Mistakes::default());
-        let resources = keep(loaded.value, &mut warnings, &mut mistakes);
+        let resources = keep(loaded.value, &["state.denied/v1".to_owned()], &mut warnings, &mut mistakes);
         (
             resources,
             warnings.iter().map(ToString::to_string).collect(),
@@ -83,6 +107,13 @@ mod tests {
             "{mistakes:?}"
         );
         assert!(mistakes[0].ends_with("remove it, or write spec.ignoreErrors: true to start without it"));
+    }
+
+    #[test]
+    fn one_of_a_denied_type_is_left_out_with_a_warning() {
+        let (_, warnings, mistakes) = kept(&COMPONENT.replace("nowhere", "Denied}"));
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        assert!(warnings[0].ends_with("denies state.Denied (v1)"), "{warnings:?}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         .or(variables.control_socket);
     let limits = limits(flags, mistakes);
     let max_body_bytes = size(flags, &table::MAX_BODY_SIZE, &table::MAX_REQUEST_MB, 20, mistakes);
-    let log = log(flags, mistakes);
+    let log = log(flags, configuration.logging.enabled, mistakes);
     let run_pid = u32::try_from(flags.uint(&table::RUN_PID)).unwrap_or(0);
     Some(Sidecar {
         warnings,
@@ -241,7 +241,8 @@ fn graceful(flags: &Flags) -> Duration {
     }
 }
 
-fn log(flags: &Flags, mistakes: &mut Mistakes) -> Option<Log> {
+/// The flag goes over the Configuration, and that over the flag's default.
+fn log(flags: &Flags, configured: Option<bool>, mistakes: &mut Mistakes) -> Option<Log> {
     let text = flags.text(&table::LOG_LEVEL);
     let level = text.parse::<Level>().map_err(|_| {
         mistakes.add("--log-level", Some(&text), "is no log level", "use debug, info, warn, error or fatal");
@@ -249,7 +250,10 @@ fn log(flags: &Flags, mistakes: &mut Mistakes) -> Option<Log> {
     Some(Log {
         level: level.ok()?,
         json: flags.boolean(&table::LOG_AS_JSON),
-        access: flags.boolean(&table::ENABLE_API_LOGGING),
+        access: match configured {
+            Some(enabled) if !flags.is_given(&table::ENABLE_API_LOGGING) => enabled,
+            _ => flags.boolean(&table::ENABLE_API_LOGGING),
+        },
     })
 }
 

@@ -14,6 +14,7 @@ use outrigger_identity::TrustDomain;
 use outrigger_mesh::discovery::registry::RegistryResolver;
 use outrigger_mesh::{Outbound, Parts, Peers, Resolver};
 use outrigger_policy::call_policy::CallPolicy;
+use outrigger_resources::configuration::ApiProtocol;
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Exporter, Tracer};
 use outrigger_view::{Policies, View};
@@ -159,6 +160,8 @@ pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Fr
         shutdown: Arc::clone(&shared.shutdown),
         tracer: tracer.clone(),
         metrics: Arc::clone(&metrics),
+        rules: settings::api_rules(config, ApiProtocol::Http),
+        call_log: settings::call_log(config),
     });
     let grpc = GrpcApi::new(grpc_api::Config {
         token: settings::token(config),
@@ -168,6 +171,8 @@ pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Fr
         shutdown: Arc::clone(&shared.shutdown),
         tracer,
         metrics,
+        rules: settings::api_rules(config, ApiProtocol::Grpc),
+        call_log: settings::call_log(config),
     });
     let http = Front::Http(BodyLimit::new(http, config.max_body_bytes));
     (Arc::new(http), Arc::new(Front::Grpc(grpc)))

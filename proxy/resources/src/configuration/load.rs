@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::configuration::access_control::{self, AccessControlPart};
 use crate::configuration::settings::Configuration;
-use crate::configuration::telemetry;
+use crate::configuration::{runtime, telemetry};
 use crate::env;
 use crate::fields;
 use crate::kind::{self, DAPR_V1ALPHA1};
@@ -126,6 +126,7 @@ fn resource(
     each(reader, &spec, "metric", |reader, at| telemetry::metrics(reader, at, &mut configuration.metrics));
     each(reader, &spec, "metrics", |reader, at| telemetry::metrics(reader, at, &mut configuration.metrics));
     each(reader, &spec, "mtls", |reader, at| telemetry::mtls(reader, at, &mut configuration.mtls));
+    runtime::read(reader, &spec, configuration);
     each(reader, &spec, "accessControl", |reader, at| access_control::read(reader, at, access));
 }
 

@@ -2,6 +2,7 @@
 
 mod access_control;
 mod load;
+mod runtime;
 mod settings;
 mod telemetry;
 
@@ -11,5 +12,6 @@ mod tests;
 pub(crate) use load::text as load_text;
 pub use load::{Loaded, load};
 pub use settings::{
-    Configuration, DEFAULT_SAMPLING_RATE, Header, HttpMetrics, Metrics, Mtls, Otlp, OtlpProtocol, Tracing,
+    Api, ApiLogging, ApiProtocol, ApiRule, Configuration, DEFAULT_SAMPLING_RATE, Header, HttpMetrics, Metrics, Mtls,
+    Otlp, OtlpProtocol, SecretAccess, SecretScope, Tracing,
 };

@@ -24,6 +24,77 @@ pub struct Configuration {
     pub metrics: Metrics,
     /// `spec.mtls`
     pub mtls: Mtls,
+    /// `spec.api`
+    pub api: Api,
+    /// `spec.logging.apiLogging`
+    pub logging: ApiLogging,
+    /// `spec.components.deny`: types of components, or `<type>/<version>`, in small letters.
+    pub denied_components: Vec<String>,
+    /// `spec.secrets.scopes`
+    pub secret_scopes: Vec<SecretScope>,
+}
+
+/// `spec.api`: which groups of the API are served. What is denied is not, and with anything allowed nothing else is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Api {
+    /// `spec.api.allowed`; empty allows all.
+    pub allowed: Vec<ApiRule>,
+    /// `spec.api.denied`; it goes before `allowed`.
+    pub denied: Vec<ApiRule>,
+}
+
+/// A group of the API over one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiRule {
+    /// Name of the group, such as `invoke`.
+    pub name: String,
+    /// Its version, such as `v1` or `v1alpha1`.
+    pub version: String,
+    /// The protocol for which it counts.
+    pub protocol: ApiProtocol,
+}
+
+/// The two protocols of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiProtocol {
+    /// `http`
+    Http,
+    /// `grpc`
+    Grpc,
+}
+
+/// `spec.logging.apiLogging`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiLogging {
+    /// Whether calls of the API are logged; the flag `--enable-api-logging` goes over it.
+    pub enabled: Option<bool>,
+    /// The log names the route and not the path of a call. Default false.
+    pub obfuscate_urls: bool,
+    /// Health checks are not logged. Default false.
+    pub omit_health_checks: bool,
+}
+
+/// `spec.secrets.scopes[]`: which secrets of one store the app may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretScope {
+    /// Name of the secret store.
+    pub store_name: String,
+    /// What counts for a secret that neither list names. Default allow.
+    pub default_access: SecretAccess,
+    /// The only secrets that may be read, when there are any.
+    pub allowed_secrets: Vec<String>,
+    /// Secrets that may not be read.
+    pub denied_secrets: Vec<String>,
+}
+
+/// Whether a secret may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SecretAccess {
+    /// It may.
+    #[default]
+    Allow,
+    /// It may not.
+    Deny,
 }
 
 /// `spec.tracing`

@@ -170,6 +170,15 @@ pub(super) fn mtls(reader: &mut Reader, at: &At<'_>, mtls: &mut Mtls) {
     each(reader, &fields, "sentryAddress", |reader, at| {
         mtls.sentry_address = reader.parsed(at, host_port).or(mtls.sentry_address.take());
     });
+    each(reader, &fields, "tokenValidators", |reader, at| {
+        if !reader.list(at).is_empty() {
+            reader.warn(
+                at.node.line,
+                at.path.clone(),
+                "is for the certificate authority; a sidecar does nothing with it",
+            );
+        }
+    });
     each(reader, &fields, "controlPlaneTrustDomain", |reader, at| {
         mtls.control_plane_trust_domain =
             reader.parsed(at, TrustDomain::parse).or(mtls.control_plane_trust_domain.take());

@@ -135,9 +135,9 @@ fn all_mistakes_are_told_at_once_each_with_its_line_and_field() {
       protocol: carrier-pigeon
       timeout: 1d
   metrics: [1]
-  features:
-  - name: HotReload
-    enabled: true
+  httpPipeline:
+    handlers:
+    - {name: x, type: middleware.http.bearer}
   mtls:
     workloadCertTTL: 0s
     sentryAddress: sentry
@@ -168,7 +168,7 @@ fn all_mistakes_are_told_at_once_each_with_its_line_and_field() {
             "15: spec.tracing.otel.protocol `carrier-pigeon` is wrong: write grpc or http",
             "16: spec.tracing.otel.timeout `1d` is wrong: `1d` is no duration: there is no unit `d`; use ns, us, ms, s, m or h (a day is 24h)",
             "17: spec.metrics `a list` is wrong: write fields, each as `name: value`",
-            "18: spec.features is not supported yet, see docs/not-supported.md; remove it",
+            "18: spec.httpPipeline is not supported yet, see docs/not-supported.md; remove it",
             "22: spec.mtls.workloadCertTTL `0s` is wrong: write a duration above 0, for example 24h",
             "23: spec.mtls.sentryAddress `sentry` is wrong: write host:port, without http:// and without a path",
             "25: spec.accessControl.defaultAction `perhaps` is wrong: write allow or deny",
@@ -254,6 +254,54 @@ fn labels_and_buckets_of_metrics_are_read() {
     for buckets in ["[50, 5]", "[5, 5]", "[0]", "[a]", "5"] {
         assert!(!mistakes(&format!("  metrics: {{latencyDistributionBuckets: {buckets}}}\n")).is_empty(), "{buckets}");
     }
+}
+
+#[test]
+fn groups_of_the_api_logging_and_scopes_are_read() {
+    let configuration = spec(
+        r#"  api:
+    allowed:
+    - {name: invoke, version: v1, protocol: http}
+    - {name: metadata, version: v1, protocol: GRPC}
+    denied: [{name: shutdown, version: v1, protocol: http}]
+  logging: {apiLogging: {enabled: true, obfuscateURLs: true, omitHealthChecks: true}}
+  components: {deny: [Bindings.SMTP, state.redis/v1, a.b/]}
+  secrets:
+    scopes: [{storeName: vault, defaultAccess: deny, allowedSecrets: [a, b]}, {storeName: local}]
+"#,
+    );
+
+    let rule = |name: &str, protocol| ApiRule { name: name.to_owned(), version: "v1".to_owned(), protocol };
+    assert_eq!(configuration.api.allowed, [rule("invoke", ApiProtocol::Http), rule("metadata", ApiProtocol::Grpc)]);
+    assert_eq!(configuration.api.denied, [rule("shutdown", ApiProtocol::Http)]);
+    let logging = &configuration.logging;
+    assert_eq!((logging.enabled, logging.obfuscate_urls, logging.omit_health_checks), (Some(true), true, true));
+    assert_eq!(configuration.denied_components, ["bindings.smtp", "state.redis/v1", "a.b"]);
+    assert_eq!(configuration.secret_scopes[0].default_access, SecretAccess::Deny);
+    assert_eq!(configuration.secret_scopes[0].allowed_secrets, ["a", "b"]);
+    assert_eq!(configuration.secret_scopes[1].default_access, SecretAccess::Allow);
+}
+
+#[test]
+fn what_has_no_effect_yet_is_warned_of_by_name_and_its_mistakes_are_told() {
+    let warned = warnings(
+        r#"  features: [{name: HotReload, enabled: true}, {name: Other, enabled: false}]
+  wasm: {strictSandbox: true}
+  workflow: {maxConcurrentWorkflowInvocations: 32, stateRetentionPolicy: {completed: 72h}}
+  secrets: {scopes: [{storeName: vault}]}
+  mtls: {tokenValidators: [{name: jwks}]}
+"#,
+    );
+    assert_eq!(warned.len(), 5, "{warned:?}");
+    let told = mistakes(
+        r#"  api: {allowed: [{name: invoke, protocol: udp}]}
+  logging: {apiLogging: {enable: true}}
+  features: [{enabled: true}]
+  workflow: {maxConcurrentActivityInvocations: many, stateRetentionPolicy: {failed: 3d}, workflowConcurrencyLimits: [{name: a}]}
+  secrets: {scopes: [{storeName: vault, defaultAccess: perhaps}, {storeName: vault}]}
+"#,
+    );
+    assert_eq!(told.len(), 9, "{told:#?}");
 }
 
 #[test]
