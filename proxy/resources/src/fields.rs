@@ -86,7 +86,10 @@ pub(crate) const OPERATION: &[Field] = &[F::supported("name"), F::supported("htt
 
 /// `spec.tracing`
 pub(crate) const TRACING: &[Field] =
-    &[F::supported("samplingRate"), F::supported("stdout"), F::supported("otel"), F::not("zipkin")];
+    &[F::supported("samplingRate"), F::supported("stdout"), F::supported("otel"), F::supported("zipkin")];
+
+/// `spec.tracing.zipkin`
+pub(crate) const ZIPKIN: &[Field] = &[F::supported("endpointAddress")];
 
 /// `spec.tracing.otel`
 pub(crate) const OTEL: &[Field] = &[
@@ -229,6 +232,7 @@ pub(crate) const TABLES: &[(&str, &[Field])] = &[
     ("spec.accessControl.policies[].operations[]", OPERATION),
     ("spec.tracing", TRACING),
     ("spec.tracing.otel", OTEL),
+    ("spec.tracing.zipkin", ZIPKIN),
     ("spec.tracing.otel.headers[]", HEADER),
     ("spec.metrics", METRICS),
     ("spec.metrics.http", HTTP_METRICS),

@@ -1,4 +1,4 @@
-//! Spans reach a collector over both protocols, and a collector that is slow or away costs spans, never time.
+//! Spans reach a collector over each protocol, and a collector that is slow or away costs spans, never time.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -174,6 +174,56 @@ async fn a_span_reaches_a_collector_over_grpc() {
 }
 
 #[tokio::test]
+async fn a_span_reaches_zipkin_in_its_own_words() {
+    let (address, mut collector) = http_collector().await;
+    let mut config = config(OtlpProtocol::Http, address);
+    config.endpoints = vec![Endpoint::Zipkin { url: format!("http://{address}"), timeout: LONG }];
+    let (tracer, exporter, registry) = start(config);
+    let span_id = one_call(&tracer);
+    assert_eq!(exporter.shutdown(LONG).await, Outcome::Flushed);
+
+    let received = collector.recv().await.unwrap();
+    assert_eq!(received.path, "/api/v2/spans");
+    assert_eq!(received.headers["content-type"], "application/json");
+    let spans: serde_json::Value = serde_json::from_slice(&received.body).unwrap();
+    let span = &spans[0];
+    assert_eq!(span["traceId"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!((&span["parentId"], &span["id"]), (&"00f067aa0ba902b7".into(), &span_id.into()));
+    assert_eq!((&span["name"], &span["kind"]), (&"CallLocal/orders-app/new".into(), &"SERVER".into()));
+    assert_eq!(span["localEndpoint"]["serviceName"], "orders-app");
+    assert!(span["timestamp"].as_u64().unwrap() > 1_500_000_000_000_000 && span["duration"].as_u64().unwrap() >= 1);
+    let tags = &span["tags"];
+    for (key, value) in [
+        ("dapr.invoke_method", "new"),
+        ("http.response.status_code", "403"),
+        ("deployment.environment", "test-bench"),
+        ("otel.scope.name", "dapr-diagnostics"),
+        ("otel.status_code", "ERROR"),
+        ("error", "Code(403): Forbidden"),
+    ] {
+        assert_eq!(tags[key], value, "{key}");
+    }
+    assert!(registry.to_string().contains("outrigger_trace_spans_total{outcome=\"exported\"} 1\n"));
+}
+
+#[tokio::test]
+async fn spans_that_zipkin_refuses_are_counted_as_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/own/path", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_buf(&mut Vec::with_capacity(64 * 1024)).await.unwrap();
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    });
+    let mut config = Config::new("orders-app", Endpoint::Zipkin { url, timeout: LONG });
+    config.sampler = Sampler::ALWAYS;
+    let (tracer, exporter, registry) = start(config);
+    one_call(&tracer);
+    assert_eq!(exporter.shutdown(LONG).await, Outcome::Flushed);
+    assert!(registry.to_string().contains("outrigger_trace_spans_total{outcome=\"failed\"} 1\n"), "{registry}");
+}
+
+#[tokio::test]
 async fn a_full_batch_is_sent_without_waiting_for_the_delay() {
     let (address, mut collector) = http_collector().await;
     let mut config = config(OtlpProtocol::Http, address);
@@ -221,10 +271,16 @@ async fn a_collector_address_that_cannot_be_used_is_refused_by_name() {
             Endpoint::Otlp { protocol: OtlpProtocol::Grpc, url: url.to_owned(), headers: vec![], timeout: LONG };
         Exporter::start(Config::new("a", endpoint), &Registry::new(), &tokio::runtime::Handle::current()).unwrap_err()
     };
+    let zipkin = |url: &str| {
+        let endpoint = Endpoint::Zipkin { url: url.to_owned(), timeout: LONG };
+        Exporter::start(Config::new("a", endpoint), &Registry::new(), &tokio::runtime::Handle::current()).unwrap_err()
+    };
     assert!(matches!(refused("https://collector:4317"), ExporterError::Tls { .. }));
     for url in ["collector:4317", "ftp://collector", "", "http://"] {
         assert!(matches!(refused(url), ExporterError::Url { .. }), "{url}");
+        assert!(matches!(zipkin(url), ExporterError::Url { .. }), "{url}");
     }
+    assert!(matches!(zipkin("https://zipkin:9411"), ExporterError::Tls { .. }));
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(crate) fn spans(
     let mut endpoints = Vec::new();
     endpoints.extend(tracing.otlp.as_ref().map(of_configuration));
     endpoints.extend(from_environment);
+    let zipkin = tracing.zipkin.clone();
+    endpoints.extend(zipkin.map(|url| Endpoint::Zipkin { url, timeout: TIMEOUT }));
     if tracing.stdout {
         endpoints.push(Endpoint::Stdout);
     }
@@ -112,6 +114,7 @@ mod tests {
         assert!(mistakes.is_empty(), "{mistakes}");
         config.map(|config| match config.endpoints.first() {
             Some(Endpoint::Otlp { url, .. }) => url.clone(),
+            Some(Endpoint::Zipkin { url, .. }) => url.clone(),
             _ => "stdout".to_owned(),
         })
     }
@@ -134,8 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn the_configuration_names_a_zipkin() {
+        let zipkin = Some("http://zipkin:9411/api/v2/spans".to_owned());
+        let tracing = Tracing { sampling_rate: Some(1.0), zipkin: zipkin.clone(), ..Tracing::default() };
+        assert_eq!(url(&tracing, &[]), zipkin);
+    }
+
+    #[test]
     fn a_rate_of_zero_makes_no_spans_at_all() {
-        let tracing = Tracing { sampling_rate: Some(0.0), stdout: true, otlp: None };
+        let tracing = Tracing { sampling_rate: Some(0.0), stdout: true, otlp: None, zipkin: None };
         assert_eq!(url(&tracing, &[]), None);
     }
 

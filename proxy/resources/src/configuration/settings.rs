@@ -107,6 +107,8 @@ pub struct Tracing {
     pub stdout: bool,
     /// The OpenTelemetry collector; `None` without one.
     pub otlp: Option<Otlp>,
+    /// The Zipkin server, `http://host:port/path`; `None` without one.
+    pub zipkin: Option<String>,
 }
 
 /// `spec.tracing.otel`

@@ -23,6 +23,12 @@ pub(super) fn tracing(reader: &mut Reader, at: &At<'_>, tracing: &mut Tracing) {
         tracing.stdout = reader.boolean(at).unwrap_or(tracing.stdout);
     });
     each(reader, &fields, "otel", |reader, at| otel(reader, at, &mut tracing.otlp));
+    each(reader, &fields, "zipkin", |reader, at| {
+        let Some(fields) = reader.fields(at, fields::ZIPKIN) else { return };
+        each(reader, &fields, "endpointAddress", |reader, at| {
+            tracing.zipkin = reader.parsed(at, http_url).or(tracing.zipkin.take());
+        });
+    });
 }
 
 fn sampling_rate(text: &str) -> Result<f64, &'static str> {
@@ -116,6 +122,21 @@ fn host_port(text: &str) -> Result<String, &'static str> {
         .is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
     let port_is_one = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
     if (host_is_name || host_is_ipv6) && port_is_one { Ok(text.to_owned()) } else { Err(FIX) }
+}
+
+/// `http://host:port` with or without a path: no user, query or fragment.
+fn http_url(text: &str) -> Result<String, &'static str> {
+    const FIX: &str = "write http://host:port/api/v2/spans; https is not supported yet, see docs/not-supported.md";
+    let rest = text.strip_prefix("http://").ok_or(FIX)?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = if authority.ends_with(']') || !authority.contains(':') {
+        format!("{authority}:80")
+    } else {
+        authority.to_owned()
+    };
+    host_port(&host).map_err(|_| FIX)?;
+    let is_path = rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    if is_path { Ok(text.to_owned()) } else { Err(FIX) }
 }
 
 pub(super) fn metrics(reader: &mut Reader, at: &At<'_>, metrics: &mut Metrics) {

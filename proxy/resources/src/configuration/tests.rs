@@ -50,6 +50,8 @@ fn every_supported_field_is_read() {
   tracing:
     samplingRate: "0.5"
     stdout: yes
+    zipkin:
+      endpointAddress: http://zipkin.default.svc.cluster.local:9411/api/v2/spans
     otel:
       endpointAddress: collector.observability:4318
       protocol: http
@@ -84,6 +86,8 @@ fn every_supported_field_is_read() {
 
     assert_eq!(configuration.tracing.sampling_rate, Some(0.5));
     assert!(configuration.tracing.stdout);
+    let zipkin = configuration.tracing.zipkin.as_deref();
+    assert_eq!(zipkin, Some("http://zipkin.default.svc.cluster.local:9411/api/v2/spans"));
     let otlp = configuration.tracing.otlp.clone().unwrap();
     assert_eq!(otlp.endpoint, "collector.observability:4318");
     assert_eq!((otlp.protocol, otlp.secure, otlp.timeout), (OtlpProtocol::Http, false, Some(Duration::from_secs(90))));
@@ -129,7 +133,7 @@ fn all_mistakes_are_told_at_once_each_with_its_line_and_field() {
     samplingRate: lots
     stdout: "true"
     zipkin:
-      endpointAddress: http://zipkin:9411
+      endpointAddress: https://zipkin:9411
     otel:
       endpointAddress: http://collector:4317
       protocol: carrier-pigeon
@@ -163,7 +167,7 @@ fn all_mistakes_are_told_at_once_each_with_its_line_and_field() {
             "6: spec.traceing is an unknown field; did you mean `tracing`?",
             "9: spec.tracing.samplingRate `lots` is wrong: write a number from \"0\" (no traces) to \"1\" (every trace)",
             "10: spec.tracing.stdout `true` is wrong: write true or false, without quotes",
-            "11: spec.tracing.zipkin is not supported yet, see docs/not-supported.md; remove it",
+            "12: spec.tracing.zipkin.endpointAddress `https://zipkin:9411` is wrong: write http://host:port/api/v2/spans; https is not supported yet, see docs/not-supported.md",
             "14: spec.tracing.otel.endpointAddress `http://collector:4317` is wrong: write host:port, without http:// and without a path",
             "15: spec.tracing.otel.protocol `carrier-pigeon` is wrong: write grpc or http",
             "16: spec.tracing.otel.timeout `1d` is wrong: `1d` is no duration: there is no unit `d`; use ns, us, ms, s, m or h (a day is 24h)",
@@ -240,6 +244,27 @@ fn the_later_file_wins_field_by_field() {
     assert!(!configuration.metrics.enabled);
     assert_eq!(configuration.name, "config1", "one without a name goes by its file");
     assert_eq!(configuration.access_control.unwrap().default_action, Some(Action::Deny));
+}
+
+#[test]
+fn an_address_of_zipkin_is_a_url() {
+    let read = |url: &str| format!("  tracing: {{zipkin: {{endpointAddress: '{url}'}}}}\n");
+    for url in ["http://zipkin", "http://zipkin:9411", "http://[::1]/a", "http://[::1]:9411/api/v2/spans"] {
+        assert_eq!(spec(&read(url)).tracing.zipkin.as_deref(), Some(url));
+    }
+    for url in [
+        "zipkin:9411",
+        "ftp://zipkin",
+        "http://",
+        "http://:1",
+        "http://a:b",
+        "http://u:p@a:1/",
+        "http://a/?b",
+        "http://a/b c",
+    ] {
+        assert_eq!(mistakes(&read(url)).len(), 1, "{url}");
+    }
+    assert_eq!(spec("  tracing: {zipkin: {}}\n").tracing.zipkin, None);
 }
 
 #[test]

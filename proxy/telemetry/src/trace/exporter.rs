@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::sampler::Sampler;
 use super::stdout;
 use super::tracer::Tracer;
+use super::zipkin::Zipkin;
 use crate::metrics::{Counter, Registry};
 
 /// Where spans go and how they are gathered.
@@ -65,6 +66,13 @@ pub enum Endpoint {
         /// Sent with every batch, such as a token of the collector. The library adds what `OTEL_EXPORTER_OTLP_HEADERS` holds.
         headers: Vec<(String, String)>,
         /// Longest wait for one batch. Dapr and OpenTelemetry: 10 s.
+        timeout: Duration,
+    },
+    /// A Zipkin server, spoken to in v2 JSON.
+    Zipkin {
+        /// `http://host:port/path`; the path is `/api/v2/spans` when there is none.
+        url: String,
+        /// Longest wait for one batch.
         timeout: Duration,
     },
     /// One line a span in the log, for looking at while developing.
@@ -268,6 +276,7 @@ struct Sink {
 
 enum Transport {
     Otlp(Box<Otlp>),
+    Zipkin(Box<Zipkin>),
     Stdout,
 }
 
@@ -278,6 +287,10 @@ impl Sink {
                 let mut otlp = otlp(*protocol, url, headers, *timeout)?;
                 otlp.set_resource(resource);
                 (url.clone(), *timeout, Transport::Otlp(Box::new(otlp)))
+            }
+            Endpoint::Zipkin { url, timeout } => {
+                let zipkin = Zipkin::new(url, *timeout, resource)?;
+                (url.clone(), *timeout, Transport::Zipkin(Box::new(zipkin)))
             }
             Endpoint::Stdout => ("stdout".to_owned(), Duration::from_secs(10), Transport::Stdout),
         };
@@ -291,11 +304,9 @@ impl Sink {
                 stdout::write(batch);
                 Ok(())
             }
+            Transport::Zipkin(zipkin) => within(self.timeout, zipkin.send(batch)).await,
             // The library's own retries stay within the same bound.
-            Transport::Otlp(otlp) => match tokio::time::timeout(self.timeout, otlp.export(batch.to_vec())).await {
-                Ok(sent) => sent.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer after {:?}", self.timeout)),
-            },
+            Transport::Otlp(otlp) => within(self.timeout, otlp.export(batch.to_vec())).await,
         };
         // One line when it breaks and one when it heals: a collector that is away must not fill the log.
         match sent {
@@ -312,6 +323,13 @@ impl Sink {
                 }
             }
         }
+    }
+}
+
+async fn within<E: ToString>(limit: Duration, sending: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    match tokio::time::timeout(limit, sending).await {
+        Ok(sent) => sent.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer after {limit:?}")),
     }
 }
 

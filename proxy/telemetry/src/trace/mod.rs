@@ -30,6 +30,7 @@ mod stdout;
 mod traceparent;
 mod tracer;
 mod tracestate;
+mod zipkin;
 
 pub use baggage::{BAGGAGE, BaggageError, baggage};
 pub use context::{SpanId, TraceContext, TraceId};
