@@ -8,6 +8,7 @@ mod app_client;
 mod bodies;
 mod body_end;
 mod ca;
+mod codec;
 mod connecting;
 mod dapr;
 mod gate;
