@@ -18,6 +18,7 @@ mod metrics;
 mod named;
 mod readiness;
 mod rules;
+mod shutdown;
 mod token;
 
 pub use browser::Browser;
@@ -27,4 +28,5 @@ pub use metadata::{AppConnection, AppHealthProbe, Metadata, RegisteredComponent}
 pub use metrics::{Labels, Metrics, Otherwise, Paths, PatternError};
 pub use readiness::Readiness;
 pub use rules::{ApiRules, Groups};
+pub use shutdown::{Asked, Shutdown};
 pub use token::ApiToken;

@@ -1,7 +1,7 @@
 //! How a sidecar becomes ready: identity, then app, then the registry.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outrigger_api::Readiness;
 use outrigger_certs::IdentityWatch;
@@ -31,6 +31,8 @@ pub(crate) struct Becoming {
     pub(crate) registry: Option<(RegistryResolver, Announcement)>,
     /// The runtime on which the announcement is kept.
     pub(crate) admin: Handle,
+    /// When the start began.
+    pub(crate) since: Instant,
     /// Gets the announcement, for the end to change it.
     pub(crate) announced: watch::Sender<Option<Arc<Announced>>>,
 }
@@ -63,7 +65,8 @@ pub(crate) async fn become_ready(waiting: Becoming) {
         }
     }
     waiting.readiness.app_has_answered();
-    tracing::info!("ready");
+    let elapsed = waiting.since.elapsed().as_millis();
+    tracing::info!("dapr initialized. Status: Running. Init Elapsed {elapsed}ms");
     tokio::time::sleep(SETTLED).await;
     memory::forget_startup();
     // Keeps the announcement for as long as the task is not ended.
@@ -74,16 +77,18 @@ pub(crate) async fn become_ready(waiting: Becoming) {
 async fn app_answers(host: &str, port: u16) {
     const ATTEMPT: Duration = Duration::from_millis(500);
     const OFTEN: u32 = 100;
+    tracing::info!("waiting on port {port} of {host}; the API serves calls of the app meanwhile");
     let mut attempts = 0_u32;
     loop {
         let connecting = TcpStream::connect((host, port));
         if matches!(tokio::time::timeout(ATTEMPT, connecting).await, Ok(Ok(_))) {
+            tracing::info!("application discovered on port {port}");
             return;
         }
-        if attempts == 0 {
-            tracing::info!(host, port, "waiting for the app to listen");
-        }
         attempts = attempts.saturating_add(1);
+        if attempts.is_multiple_of(OFTEN) {
+            tracing::info!("waiting for application to listen on port {port}");
+        }
         let pause = if attempts < OFTEN { 10 } else { 50 };
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
@@ -98,7 +103,10 @@ mod tests {
         readiness.api_is_listening();
         let (announced, _) = watch::channel(None);
         let admin = Handle::current();
-        (Arc::clone(&readiness), Becoming { readiness, identity, app, registry: None, admin, announced })
+        (
+            Arc::clone(&readiness),
+            Becoming { readiness, identity, app, registry: None, admin, since: Instant::now(), announced },
+        )
     }
 
     #[tokio::test]

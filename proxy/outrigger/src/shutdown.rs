@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::table::Persona;
+
 /// Where a sidecar stands on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -40,9 +42,71 @@ impl Stage {
     }
 }
 
+/// How a sidecar has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every call had finished.
+    InTime,
+    /// Calls were cut when the graceful time was over.
+    Late,
+    /// At once, by a second signal or the shutdown API.
+    Forced,
+}
+
+impl Ended {
+    /// Says so in the log, as `daprd` in the words of stock; the exit code of stock.
+    pub(crate) fn report(self, persona: Persona) -> u8 {
+        match (self, persona) {
+            (Ended::InTime, Persona::Daprd) => tracing::info!("Daprd shutdown gracefully"),
+            (Ended::InTime, Persona::Outrigger) => tracing::info!("stopped"),
+            (Ended::Late, _) => tracing::error!("Graceful shutdown timeout exceeded, forcing shutdown"),
+            (Ended::Forced, _) => tracing::warn!("ended at once; calls in flight are cut"),
+        }
+        u8::from(self != Ended::InTime)
+    }
+}
+
+/// `duration` as Go prints it, down to milliseconds: `3m0s`, `1h0m0.5s`, `500ms`, `0s`.
+pub(crate) fn go(duration: Duration) -> String {
+    let (whole, millis) = (duration.as_secs(), duration.subsec_millis());
+    if whole == 0 && millis > 0 {
+        return format!("{millis}ms");
+    }
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    let fraction = format!(".{millis:03}");
+    let seconds = format!("{seconds}{}s", fraction.trim_end_matches('0').trim_end_matches('.'));
+    match (hours, minutes) {
+        (0, 0) => seconds,
+        (0, _) => format!("{minutes}m{seconds}"),
+        _ => format!("{hours}h{minutes}m{seconds}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_reads_as_go_prints_it() {
+        for (millis, text) in [
+            (0, "0s"),
+            (500, "500ms"),
+            (2_000, "2s"),
+            (1_250, "1.25s"),
+            (180_000, "3m0s"),
+            (61_500, "1m1.5s"),
+            (3_600_000, "1h0m0s"),
+        ] {
+            assert_eq!(go(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn only_an_end_in_time_is_a_success() {
+        for (ended, code) in [(Ended::InTime, 0), (Ended::Late, 1), (Ended::Forced, 1)] {
+            assert_eq!((ended.report(Persona::Daprd), ended.report(Persona::Outrigger)), (code, code));
+        }
+    }
 
     #[test]
     fn the_stages_follow_each_other_to_the_last() {

@@ -21,13 +21,13 @@ use outrigger_mesh::http::server::{Connection, Service};
 use outrigger_policy::access::CallProtocol;
 use outrigger_telemetry::trace::{self, SpanKind, Tracer};
 use outrigger_wire::{Body, Cause, Failure, Limits, header};
-use tokio::sync::Notify;
 
 use crate::call_log::{CallLog, LoggedCall};
 use crate::metadata::Metadata;
 use crate::metrics::{GrpcCall, Metrics};
 use crate::named;
 use crate::rules::{self, ApiRules};
+use crate::shutdown::Shutdown;
 use crate::token::{ApiToken, Rejected};
 use ending::{Deadline, Ending};
 use runtime::Runtime;
@@ -49,7 +49,7 @@ pub struct Config {
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
     /// Notified once by `Shutdown`.
-    pub shutdown: Arc<Notify>,
+    pub shutdown: Arc<Shutdown>,
     /// Spans of API calls.
     pub tracer: Tracer,
     /// Metrics of API calls.

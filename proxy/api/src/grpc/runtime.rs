@@ -16,13 +16,13 @@ use outrigger_proto::runtime::{
 };
 use outrigger_telemetry::trace::Tracer;
 use outrigger_wire::{Body, Cause, Failure, Limit, Limits};
-use tokio::sync::Notify;
 use tonic::codegen::Service as _;
 use tonic::{Code, Status};
 
 use super::http_message;
 use crate::metadata::Metadata;
 use crate::metrics::Metrics;
+use crate::shutdown::Shutdown;
 
 /// Path prefix of the service.
 pub(super) const SERVICE: &str = "/dapr.proto.runtime.v1.Dapr/";
@@ -34,7 +34,7 @@ const METHODS: [&str; 4] = ["InvokeService", "GetMetadata", "SetMetadata", "Shut
 pub(super) struct Parts {
     pub(super) invoke: Arc<Invoke>,
     pub(super) metadata: Arc<Metadata>,
-    pub(super) shutdown: Arc<Notify>,
+    pub(super) shutdown: Arc<Shutdown>,
     pub(super) limits: Arc<Limits>,
     pub(super) tracer: Tracer,
     pub(super) metrics: Arc<Metrics>,
@@ -122,8 +122,8 @@ impl Dapr for Served {
         })
     }
 
-    async fn shutdown(&self, _request: tonic::Request<ShutdownRequest>) -> Result<tonic::Response<()>, Status> {
-        self.0.shutdown.notify_one();
+    async fn shutdown(&self, request: tonic::Request<ShutdownRequest>) -> Result<tonic::Response<()>, Status> {
+        self.0.shutdown.ask(&request.into_parts().0.into_headers());
         Ok(tonic::Response::new(()))
     }
 }

@@ -1,6 +1,6 @@
 //! One function an endpoint.
 
-use ::http::{Request, Response, StatusCode};
+use ::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use outrigger_blocks::error::Problem;
 use outrigger_blocks::invoke::Invocation;
@@ -65,8 +65,8 @@ impl HttpApi {
         }
     }
 
-    pub(super) fn shutdown(&self) -> Response<Body> {
-        self.0.shutdown.notify_one();
+    pub(super) fn shutdown(&self, headers: &HeaderMap) -> Response<Body> {
+        self.0.shutdown.ask(headers);
         respond::empty()
     }
 

@@ -14,7 +14,6 @@ use outrigger_blocks::invoke::Invoke;
 use outrigger_mesh::http::server::{Connection, Service, refusal_status};
 use outrigger_telemetry::trace::{self, SpanKind, TraceContext, Tracer};
 use outrigger_wire::{Body, Failure, Limits, header};
-use tokio::sync::Notify;
 
 use crate::browser::Browser;
 use crate::call_log::{CallLog, LoggedCall};
@@ -24,6 +23,7 @@ use crate::metrics::{HttpRequest, Metrics};
 use crate::named;
 use crate::readiness::Readiness;
 use crate::rules::ApiRules;
+use crate::shutdown::Shutdown;
 use crate::token::ApiToken;
 use route::Route;
 
@@ -47,8 +47,8 @@ pub struct Config {
     pub metadata: Arc<Metadata>,
     /// Whether the sidecar can serve.
     pub readiness: Arc<Readiness>,
-    /// Notified once by `POST /v1.0/shutdown`.
-    pub shutdown: Arc<Notify>,
+    /// Told of `POST /v1.0/shutdown`.
+    pub shutdown: Arc<Shutdown>,
     /// Spans of API calls.
     pub tracer: Tracer,
     /// Metrics of API calls.
@@ -115,7 +115,7 @@ impl HttpApi {
             Route::HealthzOutbound => self.healthz_outbound(),
             Route::GetMetadata => self.get_metadata(),
             Route::PutMetadata { key } => self.put_metadata(key, request.into_body()).await,
-            Route::Shutdown => self.shutdown(),
+            Route::Shutdown => self.shutdown(request.headers()),
             Route::Invoke { target, path } => self.invoke(target, path, context, request).await,
             Route::Unimplemented { api } => self.unimplemented(api),
             Route::Unknown => self.failed(Problem::NoAppId { path: request.uri().path() }),

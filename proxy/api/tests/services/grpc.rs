@@ -6,6 +6,7 @@ use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
+use outrigger_api::Asked;
 use outrigger_blocks::app::AppProtocol;
 use outrigger_proto::runtime::http_extension::Verb;
 use outrigger_proto::runtime::{
@@ -232,10 +233,14 @@ async fn the_sidecar_tells_and_keeps_metadata_and_ends_when_told() {
     let (headers, _, ()) = own(&sidecar, "SetMetadata", &long, &[]).await;
     assert_eq!(headers["grpc-status"], "8");
 
-    let shut_down = sidecar.shutdown.notified();
+    let shut_down = sidecar.shutdown.asked(Asked::Graceful);
     let (_, trailers, ()) = own(&sidecar, "Shutdown", &ShutdownRequest {}, &[]).await;
     assert_eq!(trailers["grpc-status"], "0");
-    timeout(Duration::from_secs(5), shut_down).await.unwrap();
+    assert_eq!(timeout(Duration::from_secs(5), shut_down).await.unwrap(), Asked::Graceful);
+    let force = [("dapr-force-shutdown", "true")];
+    let (_, trailers, ()) = own(&sidecar, "Shutdown", &ShutdownRequest {}, &force).await;
+    assert_eq!(trailers["grpc-status"], "0");
+    assert_eq!(sidecar.shutdown.asked(Asked::Graceful).await, Asked::Forced);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use ::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use outrigger_api::Asked;
 use outrigger_blocks::app::AppProtocol;
 use outrigger_blocks::error::Manner;
 use outrigger_mesh::http::client::Version;
@@ -191,9 +192,13 @@ async fn another_site_gets_nothing_through_the_users_browser() {
         let (status, code, _) = error(&sidecar.http(request("POST", "/v1.0/shutdown", headers)).await);
         assert_eq!((status, code.as_str()), (403, "ERR_PERMISSION_DENIED"), "{headers:?}");
     }
-    let shut_down = sidecar.shutdown.notified();
+    let shut_down = sidecar.shutdown.asked(Asked::Graceful);
     assert_eq!(sidecar.http(request("POST", "/v1.0/shutdown", &[])).await.status(), StatusCode::NO_CONTENT);
-    tokio::time::timeout(std::time::Duration::from_secs(5), shut_down).await.unwrap();
+    let asked = tokio::time::timeout(std::time::Duration::from_secs(5), shut_down).await.unwrap();
+    assert_eq!(asked, Asked::Graceful);
+    let force = [("dapr-force-shutdown", "True")];
+    assert_eq!(sidecar.http(request("POST", "/v1.0/shutdown", &force)).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(sidecar.shutdown.asked(Asked::Graceful).await, Asked::Forced);
 }
 
 #[tokio::test]

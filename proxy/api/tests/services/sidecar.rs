@@ -12,7 +12,7 @@ use outrigger_api::app::Channel;
 use outrigger_api::grpc::GrpcApi;
 use outrigger_api::http::HttpApi;
 use outrigger_api::{
-    ApiRules, ApiToken, AppConnection, Browser, Cors, Labels, Metadata, Metrics, Readiness, grpc, http,
+    ApiRules, ApiToken, AppConnection, Browser, Cors, Labels, Metadata, Metrics, Readiness, Shutdown, grpc, http,
 };
 use outrigger_blocks::Forwarded;
 use outrigger_blocks::app::{self, AppProtocol};
@@ -28,7 +28,7 @@ use outrigger_telemetry::trace::{Sampler, Tracer};
 use outrigger_view::{Endpoint, View};
 use outrigger_wire::path::Rules;
 use outrigger_wire::{Body, Cause, Failure, Limits};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::app::App;
@@ -70,7 +70,7 @@ pub(crate) struct Sidecar {
     pub(crate) app: App,
     pub(crate) app_address: String,
     pub(crate) readiness: Arc<Readiness>,
-    pub(crate) shutdown: Arc<Notify>,
+    pub(crate) shutdown: Arc<Shutdown>,
     registry: Registry,
     http: SocketAddr,
     grpc: SocketAddr,
@@ -132,7 +132,7 @@ impl Sidecar {
             invoke::Config { app: this, rules: settings.rules, forwarded: Forwarded::new(None, "test") },
             outbound,
         ));
-        let shutdown = Arc::new(Notify::new());
+        let shutdown = Arc::new(Shutdown::new());
         let connection = AppConnection {
             port: Some(app_port),
             protocol: settings.protocol,

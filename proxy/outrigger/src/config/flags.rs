@@ -162,8 +162,12 @@ impl Flags {
         };
         match flag.support {
             Support::Full => {}
-            Support::Only(allowed) if asks_for_nothing(flag.kind, &value, allowed) => {}
-            Support::Only(_) => {
+            Support::Only(allowed) | Support::Tolerated(allowed, _) if asks_for_nothing(flag.kind, &value, allowed) => {
+            }
+            Support::Tolerated(_, why) if self.persona == Persona::Daprd => {
+                self.warnings.push(format!("--{name} has no effect: {why}"));
+            }
+            Support::Only(_) | Support::Tolerated(..) => {
                 mistakes.add(
                     format!("--{name}"),
                     Some(text),
@@ -247,6 +251,14 @@ impl Flags {
         }
     }
 
+    /// Value of a duration flag; zero for a flag of another kind.
+    pub(crate) fn duration(&self, flag: &Flag) -> Duration {
+        match self.value(flag) {
+            Value::Duration(duration) => duration,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Items of a list flag; none for a flag of another kind.
     pub(crate) fn list(&self, flag: &Flag) -> Vec<String> {
         match self.value(flag) {
@@ -279,7 +291,7 @@ pub(crate) fn help(persona: Persona) -> String {
             format!("--{}={default}", flag.name)
         };
         let note = match flag.support {
-            Support::Only(_) => " (not supported yet)",
+            Support::Only(_) | Support::Tolerated(..) => " (not supported yet)",
             Support::NoEffect(_) => " (no effect)",
             Support::Full | Support::Deprecated(_) => "",
         };

@@ -29,7 +29,7 @@ fn every_default_reads_as_its_kind_and_asks_for_nothing() {
         for persona in [Persona::Daprd, Persona::Outrigger] {
             let value = read(flag.kind, flag.default_for(persona));
             let value = value.unwrap_or_else(|| panic!("--{} has no default", flag.name));
-            if let Support::Only(allowed) = flag.support {
+            if let Support::Only(allowed) | Support::Tolerated(allowed, _) = flag.support {
                 assert!(asks_for_nothing(flag.kind, &value, allowed), "--{}", flag.name);
             }
         }
@@ -135,8 +135,7 @@ fn each_bad_flag_is_refused_by_name_with_a_fix() {
         (&["--mode=kubernetes"], "--mode=\"kubernetes\": asks for a feature"),
         (&["--unix-domain-socket=/tmp"], "docs/not-supported.md"),
         (&["--enable-app-health-check"], "--enable-app-health-check=\"true\""),
-        (&["--placement-host-address=localhost:50005"], "not supported yet"),
-        (&["--dapr-block-shutdown-duration=5s"], "not supported yet"),
+        (&["--dapr-block-shutdown-duration=5"], "is no duration"),
         // Our own flags are unknown to daprd.
         (&["--control-socket=/x"], "--control-socket=\"/x\": unknown flag"),
     ];
@@ -182,6 +181,18 @@ fn flags_without_effect_and_deprecated_flags_warn() {
 }
 
 #[test]
+fn what_platforms_pass_to_every_sidecar_is_tolerated_as_daprd_and_refused_as_outrigger() {
+    for argument in
+        ["--placement-host-address=localhost:50005", "--scheduler-host-address=a:1,b:2", "--enable-profiling"]
+    {
+        let flags = daprd(&[argument]).unwrap();
+        assert_eq!(flags.warnings.len(), 1, "{argument}: {:?}", flags.warnings);
+        let (_, mistakes) = parse(Persona::Outrigger, &[argument.to_owned()]);
+        assert!(mistakes.iter().any(|mistake| mistake.to_string().contains("not supported yet")), "{argument}");
+    }
+}
+
+#[test]
 fn help_is_seen_and_lists_what_the_persona_knows() {
     for line in [&["--help"][..], &["-help"], &["-h"], &["--app-id=a", "--help"]] {
         assert!(daprd(line).unwrap().help, "{line:?}");
@@ -207,6 +218,12 @@ fn documented() -> String {
         let what = match flag.support {
             Support::Full => flag.help.to_owned(),
             Support::Only(_) => format!("{} (**not supported yet**: other values are refused)", flag.help),
+            Support::Tolerated(_, why) => {
+                format!(
+                    "{} (**not supported yet**: {why}; as `daprd` accepted with a warning, else refused)",
+                    flag.help
+                )
+            }
             Support::NoEffect(why) => format!("{} (no effect: {why})", flag.help),
             Support::Deprecated(instead) => format!("deprecated: {instead}"),
         };
@@ -233,7 +250,7 @@ fn the_table_of_flags_in_the_docs_is_the_one_in_the_program() {
 fn every_flag_that_is_refused_is_listed_as_not_supported() {
     let docs = include_str!("../../../../docs/not-supported.md");
     for flag in ALL {
-        if let Support::Only(_) = flag.support {
+        if let Support::Only(_) | Support::Tolerated(..) = flag.support {
             assert!(docs.contains(&format!("`--{}", flag.name)), "--{} is missing", flag.name);
         }
     }

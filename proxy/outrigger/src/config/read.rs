@@ -64,6 +64,7 @@ pub(crate) fn read(flags: &Flags, environment: &Environment, mistakes: &mut Mist
         limits,
         max_body_bytes,
         graceful: graceful(flags),
+        block_shutdown: flags.is_given(&table::BLOCK_SHUTDOWN).then(|| flags.duration(&table::BLOCK_SHUTDOWN)),
         log: log?,
         started_by: StartedBy { run_pid, command: flags.text(&table::APP_COMMAND) },
     })

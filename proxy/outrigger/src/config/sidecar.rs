@@ -59,6 +59,8 @@ pub(crate) struct Sidecar {
     pub(crate) max_body_bytes: u64,
     /// Longest wait for calls in flight at shutdown. Default 5 s.
     pub(crate) graceful: Duration,
+    /// How long a signal leaves everything served as before; `None` for not at all.
+    pub(crate) block_shutdown: Option<Duration>,
     /// How to log.
     pub(crate) log: Log,
     /// What `outrigger list` and `stop` are told.

@@ -37,6 +37,9 @@ pub(crate) enum Support {
     Full,
     /// Only values that ask for nothing: the default, and those listed.
     Only(&'static [&'static str]),
+    /// As [`Only`](Self::Only) for `outrigger sidecar`. As `daprd` any value is accepted with a warning,
+    /// because platforms pass the flag to every sidecar; the text says what is not there.
+    Tolerated(&'static [&'static str], &'static str),
     /// Accepted and without effect, as in stock or because the feature that it
     /// tunes is off; the text says why.
     NoEffect(&'static str),
@@ -106,7 +109,7 @@ macro_rules! table {
     (@default $default:literal $our:literal) => { $our };
 }
 
-use Support::{Deprecated, Full, NoEffect, Only};
+use Support::{Deprecated, Full, NoEffect, Only, Tolerated};
 
 table! {
     APP_ID = "app-id" Text "" => Full, false, "ID of the app: its name for callers (required; no dots)";
@@ -120,7 +123,7 @@ table! {
     LISTEN_ADDRESSES = "dapr-listen-addresses" Text "" ours "127.0.0.1" => Full, false, "addresses of both APIs, separated by commas; empty is all";
     PEER_PORT = "dapr-internal-grpc-port" Text "" => Full, false, "port for other sidecars; empty or 0 takes a free one";
     PEER_ADDRESS = "dapr-internal-grpc-listen-address" Text "" ours "127.0.0.1" => Full, false, "address for other sidecars; empty is all";
-    PUBLIC_PORT = "dapr-public-port" Text "" => Only(&[""]), false, "port of a public health and metadata listener";
+    PUBLIC_PORT = "dapr-public-port" Text "" => Tolerated(&[""], "nothing listens on it; the metrics port answers /healthz"), false, "port of a public health and metadata listener";
     PUBLIC_ADDRESS = "dapr-public-listen-address" Text "" => NoEffect(UNTUNED), false, "address of the public listener";
     UNIX_SOCKET = "unix-domain-socket" Text "" => Only(&[""]), false, "folder for Unix sockets in place of the API ports";
     CONFIG = "config" List "" => Full, false, "file with a Configuration; may be repeated";
@@ -138,7 +141,7 @@ table! {
     MAX_REQUEST_MB = "dapr-http-max-request-size" Int "-1" => Deprecated("use --max-body-size"), false, "";
     READ_BUFFER_KB = "dapr-http-read-buffer-size" Int "-1" => Deprecated("use --read-buffer-size"), false, "";
     GRACEFUL_SECONDS = "dapr-graceful-shutdown-seconds" Int "5" => Full, false, "longest wait for calls in flight at shutdown";
-    BLOCK_SHUTDOWN = "dapr-block-shutdown-duration" Duration "0" => Only(&["0"]), false, "keeps serving after SIGTERM for this long or until the app is unhealthy";
+    BLOCK_SHUTDOWN = "dapr-block-shutdown-duration" Duration "0" => Full, false, "keeps serving after SIGTERM or SIGINT for this long, or until the app is unhealthy";
     ENABLE_APP_HEALTH = "enable-app-health-check" Bool "false" => Only(&["false"]), false, "probe the app's health";
     APP_HEALTH_PATH = "app-health-check-path" Text "/healthz" => NoEffect(UNTUNED), false, "path of the app's health probe";
     APP_HEALTH_INTERVAL = "app-health-probe-interval" Int "5" => NoEffect(UNTUNED), false, "seconds between probes";
@@ -154,10 +157,10 @@ table! {
     ENABLE_METRICS = "enable-metrics" Bool "true" => Full, false, "serve Prometheus metrics";
     METRICS_PORT = "metrics-port" Text "9090" => Full, false, "port of the metrics; 0 takes a free one";
     METRICS_ADDRESS = "metrics-listen-address" Text "0.0.0.0" ours "127.0.0.1" => Full, false, "address of the metrics";
-    ENABLE_PROFILING = "enable-profiling" Bool "false" => Only(&["false"]), false, "serve profiles";
+    ENABLE_PROFILING = "enable-profiling" Bool "false" => Tolerated(&["false"], "no profiles are served"), false, "serve profiles";
     PROFILE_PORT = "profile-port" Text "7777" => NoEffect(UNTUNED), false, "port of the profiles";
-    PLACEMENT = "placement-host-address" Text "" => Only(&[""]), false, "addresses of the placement service";
-    SCHEDULER = "scheduler-host-address" List "" => Only(&[""]), false, "addresses of the scheduler service";
+    PLACEMENT = "placement-host-address" Text "" => Tolerated(&[""], "there are no actors in this build, so nothing connects"), false, "addresses of the placement service";
+    SCHEDULER = "scheduler-host-address" List "" => Tolerated(&[""], "there are no jobs in this build, so nothing connects"), false, "addresses of the scheduler service";
     SCHEDULER_STREAMS = "scheduler-job-streams" Uint "3" => NoEffect(UNTUNED), false, "job streams to the scheduler";
     DISSEMINATE_TIMEOUT = "actors-disseminate-timeout" Duration "30s" => NoEffect(UNTUNED), false, "longest placement round";
     HOT_RELOAD_INTERVAL = "hot-reload-reconcile-interval" Duration "0" => NoEffect(UNTUNED), false, "how often resources are listed again";

@@ -63,6 +63,7 @@ async fn sidecar(config: Sidecar, admin: &Admin, metrics: Registry) -> anyhow::R
         _ = signals.next() => return Ok(0),
     };
     let serving = Serving::start(&config, admin, &metrics, listeners, embedded.as_ref())?;
-    serving.until_asked(&mut signals).await;
-    serving.stop(config.graceful, &mut signals).await
+    let asked = serving.until_asked(&mut signals, config.block_shutdown).await;
+    let ended = serving.stop(asked, config.graceful, &mut signals).await;
+    Ok(ended.report(config.persona))
 }

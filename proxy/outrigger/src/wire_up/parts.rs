@@ -1,12 +1,13 @@
 //! The parts of a sidecar: one function a concern, each told only what it needs.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Context as _;
 use outrigger_api::app::Channel;
 use outrigger_api::grpc::{self as grpc_api, GrpcApi};
 use outrigger_api::http::{self as http_api, HttpApi};
-use outrigger_api::{Metrics, Readiness};
+use outrigger_api::{Metrics, Readiness, Shutdown};
 use outrigger_blocks::app::App;
 use outrigger_blocks::invoke::{self, Invoke};
 use outrigger_certs::{IdentityWatch, Rotation};
@@ -19,7 +20,7 @@ use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::{Exporter, Tracer};
 use outrigger_view::{Policies, View};
 use outrigger_wire::Limits;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::admin::{Admin, MetricsPage};
 use crate::body_limit::BodyLimit;
@@ -39,8 +40,9 @@ pub(super) struct Shared<'a> {
     pub(super) api_metrics: Arc<Metrics>,
     pub(super) limits: Arc<Limits>,
     pub(super) readiness: Arc<Readiness>,
-    pub(super) shutdown: Arc<Notify>,
+    pub(super) shutdown: Arc<Shutdown>,
     pub(super) trust_domain: TrustDomain,
+    pub(super) since: Instant,
 }
 
 impl<'a> Shared<'a> {
@@ -52,7 +54,8 @@ impl<'a> Shared<'a> {
             api_metrics: Arc::new(Metrics::new(metrics, config.app.app_id(), config.metric_labels.clone())),
             limits: Arc::new(config.limits.clone()),
             readiness: Arc::new(Readiness::new()),
-            shutdown: Arc::new(Notify::new()),
+            shutdown: Arc::new(Shutdown::new()),
+            since: Instant::now(),
             trust_domain: match &config.configuration.trust_domain {
                 Some(domain) => domain.clone(),
                 None => TrustDomain::parse(TRUST_DOMAIN).context("trust domain")?,

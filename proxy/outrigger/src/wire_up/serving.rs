@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outrigger_api::Readiness;
+use outrigger_api::{Asked, Readiness, Shutdown};
 use outrigger_certs::Rotation;
 use outrigger_mesh::discovery::registry::{Announced, RegistryResolver};
 use outrigger_mesh::http::server::serve;
@@ -12,7 +12,7 @@ use outrigger_mesh::{Parts, drain};
 use outrigger_telemetry::metrics::Registry;
 use outrigger_telemetry::trace::Exporter;
 use outrigger_view::View;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::listeners::Listeners;
@@ -23,16 +23,19 @@ use crate::config::sidecar::Sidecar;
 use crate::control_plane::{self, Embedded};
 use crate::front::Front;
 use crate::ready::{Becoming, become_ready};
-use crate::shutdown::Stage;
+use crate::shutdown::{Ended, Stage, go};
 use crate::supervise::Signals;
 
 /// Longest wait for the last spans at the end.
 const LAST_SPANS: Duration = Duration::from_secs(1);
 
+/// How long a forced end leaves for the answer to the call that forced it, as in stock.
+const LAST_ANSWER: Duration = Duration::from_millis(100);
+
 /// A sidecar that takes calls.
 pub(super) struct Serving {
     readiness: Arc<Readiness>,
-    shutdown: Arc<Notify>,
+    shutdown: Arc<Shutdown>,
     announced: watch::Receiver<Option<Arc<Announced>>>,
     drain: drain::Drain,
     tasks: JoinSet<()>,
@@ -94,50 +97,89 @@ impl Serving {
         })
     }
 
-    /// Waits for a signal or `POST /v1.0/shutdown`.
-    pub(super) async fn until_asked(&self, signals: &mut Signals) {
+    /// Waits for a signal or the shutdown API. After a signal everything is served as before
+    /// for `block`, or until the app is unhealthy or another signal comes.
+    pub(super) async fn until_asked(&self, signals: &mut Signals, block: Option<Duration>) -> Asked {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            asked = self.shutdown.asked(Asked::Graceful) => return by_api(asked),
+        };
+        tracing::info!(signal, "asked to end");
+        let Some(block) = block else { return Asked::Graceful };
+        tracing::info!("Blocking graceful shutdown for {} or until app reports unhealthy...", go(block));
         tokio::select! {
-            signal = signals.next() => tracing::info!(signal, "asked to end"),
-            () = self.shutdown.notified() => tracing::info!("asked to end by the shutdown API"),
+            () = tokio::time::sleep(block) => tracing::info!("Block shutdown period expired, entering shutdown..."),
+            () = self.readiness.app_is_unhealthy() => tracing::info!("App reported unhealthy, entering shutdown..."),
+            asked = self.shutdown.asked(Asked::Graceful) => return by_api(asked),
+            _ = signals.next() => return Asked::Forced,
         }
+        Asked::Graceful
     }
 
-    /// Tells everybody, finishes the calls in flight, and ends. Another signal
-    /// cuts it short. The exit code.
-    pub(super) async fn stop(mut self, graceful: Duration, signals: &mut Signals) -> anyhow::Result<u8> {
-        let orderly = async {
-            let mut stage = Stage::Serving.next();
-            self.readiness.is_draining();
-            if let Some(announced) = &*self.announced.borrow() {
-                announced.drain();
+    /// Tells everybody, finishes the calls in flight, and ends. Another signal or a forced
+    /// shutdown cuts it short.
+    pub(super) async fn stop(mut self, asked: Asked, graceful: Duration, signals: &mut Signals) -> Ended {
+        let ended = match asked {
+            Asked::Graceful => {
+                let shutdown = Arc::clone(&self.shutdown);
+                tokio::select! {
+                    ended = orderly(&self.readiness, &self.announced, self.drain, graceful) => ended,
+                    _ = signals.next() => Ended::Forced,
+                    asked = shutdown.asked(Asked::Forced) => {
+                        by_api(asked);
+                        Ended::Forced
+                    }
+                }
             }
-            tracing::debug!(?stage, "calls are still taken; nobody new should come");
-            tokio::time::sleep(stage.longest(graceful).unwrap_or_default()).await;
-            stage = stage.next();
-            tracing::debug!(?stage, "calls in flight finish");
-            self.drain.start();
-            let finished = self.drain.finished(stage.longest(graceful).unwrap_or_default()).await;
-            stage = stage.next();
-            if finished {
-                tracing::info!(?stage, "every call has finished");
-            } else {
-                tracing::warn!(?stage, ?graceful, "calls that did not finish in time are cut");
-            }
+            Asked::Forced => Ended::Forced,
         };
-        let forced = tokio::select! {
-            () = orderly => None,
-            signal = signals.next() => Some(signal),
-        };
-        if let Some(signal) = forced {
-            tracing::warn!(signal, "ended at once by a second signal");
-            return Ok(u8::try_from(128 + signal).unwrap_or(1));
+        if ended == Ended::Forced {
+            // The answer to whoever forced it still goes out.
+            tokio::time::sleep(LAST_ANSWER).await;
+            return ended;
         }
         self.tasks.shutdown().await;
         if let Some(exporter) = self.exporter.take() {
             let outcome = exporter.shutdown(LAST_SPANS).await;
             tracing::debug!(?outcome, "last spans");
         }
-        Ok(0)
+        ended
+    }
+}
+
+/// Says in the words of stock what the shutdown API was asked for.
+fn by_api(asked: Asked) -> Asked {
+    match asked {
+        Asked::Graceful => tracing::info!("Shutdown requested via API"),
+        Asked::Forced => {
+            tracing::warn!("Force shutdown requested, exiting immediately without graceful shutdown");
+        }
+    }
+    asked
+}
+
+/// Serving → Lame → Draining → Stopped, within `graceful`.
+async fn orderly(
+    readiness: &Readiness,
+    announced: &watch::Receiver<Option<Arc<Announced>>>,
+    drain: drain::Drain,
+    graceful: Duration,
+) -> Ended {
+    let mut stage = Stage::Serving.next();
+    readiness.is_draining();
+    if let Some(announced) = &*announced.borrow() {
+        announced.drain();
+    }
+    tracing::debug!(?stage, "calls are still taken; nobody new should come");
+    tokio::time::sleep(stage.longest(graceful).unwrap_or_default()).await;
+    stage = stage.next();
+    tracing::debug!(?stage, "calls in flight finish");
+    drain.start();
+    if drain.finished(stage.longest(graceful).unwrap_or_default()).await {
+        tracing::info!("every call has finished");
+        Ended::InTime
+    } else {
+        Ended::Late
     }
 }
 
@@ -191,6 +233,7 @@ fn announce(
             .zip(peer)
             .map(|(registry, peer)| (registry, control_plane::announcement(shared.config, peer, ports))),
         admin: shared.admin.handle().clone(),
+        since: shared.since,
         announced: announce,
     }));
     announced
