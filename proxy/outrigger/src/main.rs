@@ -74,6 +74,7 @@ fn outrigger(cli: Cli) -> anyhow::Result<u8> {
         Command::List(arguments) => on_runtime(command::list::list(arguments)),
         Command::Stop(arguments) => on_runtime(command::stop::stop(arguments)),
         Command::Invoke(arguments) => on_runtime(command::invoke::invoke(arguments)),
+        Command::Check(arguments) => Ok(command::check::check(&arguments)),
         Command::Control(arguments) => on_runtime(command::control::control(arguments)),
         Command::Sidecar { flags } => command::sidecar::main(Persona::Outrigger, flags.into_iter().map(Into::into)),
         Command::Version => {

@@ -4,6 +4,7 @@
 //! * [`resources`]: the folders of `--resources-path`: [`component`]s and [`http_endpoint`]s, whose named values are
 //!   [`property`]s; every other kind is refused by name until it is built.
 //! * [`kind`]: what a document is, and whom it is for.
+//! * [`template`]: the multi-app template of `run -f`.
 //! * [`source`]: files and folders, read with a bound.
 //! * [`mistake`]: all that is wrong at once, each with file, line, field and fix.
 //! * [`duration`] and [`quantity`]: Go durations and Kubernetes quantities, for YAML and for flags.
@@ -24,4 +25,5 @@ pub mod quantity;
 mod reader;
 pub mod resources;
 pub mod source;
+pub mod template;
 mod yaml;

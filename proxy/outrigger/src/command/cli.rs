@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Stop(Stop),
     /// Call a method of an app through a sidecar on this machine
     Invoke(Invoke),
+    /// Report every mistake in configuration files, and start nothing
+    Check(Check),
     /// Run a sidecar alone; `outrigger sidecar --help` lists its flags
     #[command(disable_help_flag = true)]
     Sidecar {
@@ -82,6 +84,9 @@ pub(crate) struct Quickstart {
 /// `outrigger run`: the flags are those of `dapr run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
+    /// Run the apps of a multi-app template: the file, or the folder with its dapr.yaml
+    #[arg(long, short = 'f', value_name = "FILE", exclusive = true)]
+    pub(crate) run_file: Option<PathBuf>,
     /// ID of the app: its name for callers [default: a random one]
     #[arg(long, short = 'a', default_value = "", hide_default_value = true)]
     pub(crate) app_id: String,
@@ -155,6 +160,27 @@ pub(crate) struct List {
     pub(crate) output: Output,
 }
 
+/// `outrigger check`
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub(crate) struct Check {
+    /// File with a Configuration; may be repeated
+    #[arg(long, short = 'c', group = "what", value_name = "FILE")]
+    pub(crate) config: Vec<String>,
+    /// Folder of resource files; may be repeated
+    #[arg(long, short = 'd', group = "what", value_name = "FOLDER")]
+    pub(crate) resources_path: Vec<String>,
+    /// Multi-app template: the file, or the folder with its dapr.yaml
+    #[arg(long, short = 'f', group = "what", value_name = "FILE")]
+    pub(crate) run_file: Option<PathBuf>,
+    /// ID of the app for which resources are looked at
+    #[arg(long, short = 'a', default_value = "app", value_name = "APP")]
+    pub(crate) app_id: String,
+    /// How to print
+    #[arg(long, short = 'o', value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
 /// `outrigger stop`
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("which").required(true).multiple(false))]
@@ -162,6 +188,9 @@ pub(crate) struct Stop {
     /// Stop every sidecar of this app; may be repeated
     #[arg(long, short = 'a', group = "which", value_name = "APP")]
     pub(crate) app_id: Vec<String>,
+    /// Stop every app of a multi-app template
+    #[arg(long, short = 'f', group = "which", value_name = "FILE")]
+    pub(crate) run_file: Option<PathBuf>,
     /// Stop every sidecar of this user, and the control process
     #[arg(long, group = "which")]
     pub(crate) all: bool,

@@ -23,13 +23,13 @@ use crate::supervise::{Child, Signals, Spec, exit_code};
 
 /// Longest wait for the sidecar to take calls; most of it is for a machine
 /// under load.
-const SIDECAR_READY: Duration = Duration::from_secs(60);
+pub(super) const SIDECAR_READY: Duration = Duration::from_secs(60);
 
 /// Time between two looks at the sidecar's health.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Time that an app has between SIGTERM and SIGKILL.
-const APP_GRACE: Duration = Duration::from_secs(10);
+pub(super) const APP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs the app and its sidecar; the exit code is the app's.
 ///
@@ -38,12 +38,16 @@ const APP_GRACE: Duration = Duration::from_secs(10);
 /// Mistakes in the flags, no control process, a sidecar or app that does not
 /// start.
 pub(crate) async fn run(arguments: Run) -> anyhow::Result<u8> {
+    if let Some(path) = &arguments.run_file {
+        return super::many::run(path).await;
+    }
     let mut signals = Signals::listen().context("cannot listen for signals")?;
     let plan = plan(&arguments)?;
     let exe = std::env::current_exe().context("cannot find this program's own file")?;
     let home = registered::home()?;
     embedded::ensure(home.path(), &exe).await?;
-    let sidecar = start_sidecar(&exe, &plan, &home.socket())?;
+    let outputs = Outputs::of_one();
+    let sidecar = start_sidecar(&exe, &plan, &home.socket(), &outputs)?;
     let mut pair = Pair { sidecar, app: None };
     let id = plan.sidecar.app.app_id();
     println!(
@@ -62,7 +66,7 @@ pub(crate) async fn run(arguments: Run) -> anyhow::Result<u8> {
         eprintln!("The sidecar is not ready after {SIDECAR_READY:?}; the app is started all the same.");
     }
     if !arguments.command.is_empty() {
-        let app = start_app(&exe, &plan, &arguments.command)?;
+        let app = start_app(&exe, &plan, &arguments.command, &outputs)?;
         tell(&api, &plan, app.pid()).await;
         pair.app = Some(app);
     }
@@ -72,18 +76,57 @@ pub(crate) async fn run(arguments: Run) -> anyhow::Result<u8> {
 
 /// What is about to be started.
 #[derive(Debug)]
-struct Plan {
-    sidecar: Sidecar,
+pub(super) struct Plan {
+    pub(super) sidecar: Sidecar,
     flags: Vec<String>,
     /// The app's command line, for people.
     command: String,
-    http: u16,
-    grpc: u16,
+    pub(super) http: u16,
+    pub(super) grpc: u16,
     metrics: u16,
 }
 
+/// Where children write, and what is theirs alone.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    /// Output of the app.
+    pub(super) app: Sink,
+    /// Output of the sidecar.
+    pub(super) sidecar: Sink,
+    /// Where both run; here when `None`.
+    pub(super) folder: Option<PathBuf>,
+    /// Variables of both.
+    pub(super) environment: Vec<(String, String)>,
+}
+
+impl Outputs {
+    /// Of a single app: everything to the console.
+    fn of_one() -> Self {
+        Self {
+            app: Sink::prefixed("APP", Colour::Blue),
+            sidecar: Sink::prefixed("SIDECAR", Colour::Cyan),
+            folder: None,
+            environment: Vec::new(),
+        }
+    }
+}
+
 impl Plan {
-    fn api(&self) -> SocketAddr {
+    /// Types the flags of a sidecar, with every mistake in them and in the files that they name.
+    pub(super) fn typed(flags: Vec<String>, command: &str) -> Result<Self, Mistakes> {
+        let sidecar = typed(&flags)?;
+        let port = |address: Option<&SocketAddr>| address.map_or(0, |address| address.port());
+        Ok(Self {
+            http: port(sidecar.listen.http.first()),
+            grpc: port(sidecar.listen.grpc.first()),
+            metrics: port(sidecar.listen.metrics.as_ref()),
+            command: command.to_owned(),
+            sidecar,
+            flags,
+        })
+    }
+
+    pub(super) fn api(&self) -> SocketAddr {
         let listen = self.sidecar.listen.http.first().copied();
         let ip =
             listen.map(|address| address.ip()).filter(|ip| !ip.is_unspecified()).unwrap_or(Ipv4Addr::LOCALHOST.into());
@@ -130,17 +173,8 @@ fn plan(arguments: &Run) -> anyhow::Result<Plan> {
     if arguments.log_as_json {
         flags.push("--log-as-json".to_owned());
     }
-    let sidecar = typed(&flags)?;
     let words: Vec<_> = arguments.command.iter().map(|word| word.to_string_lossy()).collect();
-    let port = |address: Option<&SocketAddr>| address.map_or(0, |address| address.port());
-    Ok(Plan {
-        http: port(sidecar.listen.http.first()),
-        grpc: port(sidecar.listen.grpc.first()),
-        metrics: port(sidecar.listen.metrics.as_ref()),
-        command: words.join(" "),
-        sidecar,
-        flags,
-    })
+    Ok(Plan::typed(flags, &words.join(" "))?)
 }
 
 fn typed(flags: &[String]) -> Result<Sidecar, Mistakes> {
@@ -161,7 +195,7 @@ pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-fn start_sidecar(exe: &Path, plan: &Plan, socket: &Path) -> anyhow::Result<Child> {
+pub(super) fn start_sidecar(exe: &Path, plan: &Plan, socket: &Path, outputs: &Outputs) -> anyhow::Result<Child> {
     let mut arguments: Vec<OsString> = vec!["sidecar".into()];
     arguments.extend(plan.flags.iter().map(OsString::from));
     arguments.push(format!("--run-pid={}", std::process::id()).into());
@@ -172,24 +206,26 @@ fn start_sidecar(exe: &Path, plan: &Plan, socket: &Path) -> anyhow::Result<Child
     Child::start(Spec {
         program: exe.to_path_buf(),
         arguments,
-        environment: Vec::new(),
+        environment: outputs.environment.clone(),
+        folder: outputs.folder.clone(),
         stdin: false,
-        output: Sink::prefixed("SIDECAR", Colour::Cyan),
+        output: outputs.sidecar.clone(),
     })
     .context("cannot start the sidecar")
 }
 
-fn start_app(exe: &Path, plan: &Plan, command: &[OsString]) -> anyhow::Result<Child> {
+pub(super) fn start_app(exe: &Path, plan: &Plan, command: &[OsString], outputs: &Outputs) -> anyhow::Result<Child> {
     let mut arguments: Vec<OsString> =
         vec!["launch".into(), format!("--run-pid={}", std::process::id()).into(), "--".into()];
     arguments.extend(command.iter().cloned());
     Child::start(Spec {
         program: PathBuf::from(exe),
         arguments,
-        environment: app_environment(plan),
+        environment: outputs.environment.iter().cloned().chain(app_environment(plan)).collect(),
+        folder: outputs.folder.clone(),
         // A background process group that reads the terminal would be stopped.
-        stdin: !std::io::IsTerminal::is_terminal(&std::io::stdin()),
-        output: Sink::prefixed("APP", Colour::Blue),
+        stdin: outputs.folder.is_none() && !std::io::IsTerminal::is_terminal(&std::io::stdin()),
+        output: outputs.app.clone(),
     })
     .context("cannot start the app")
 }
@@ -212,7 +248,7 @@ fn app_environment(plan: &Plan) -> Vec<(String, String)> {
 
 /// Puts into the sidecar's metadata what readers of `dapr list` look for
 /// there. It is for people: that it fails is no reason to stop.
-async fn tell(api: &Client, plan: &Plan, app_pid: u32) {
+pub(super) async fn tell(api: &Client, plan: &Plan, app_pid: u32) {
     let mut headers = HeaderMap::new();
     if let Some(mut token) = plan.sidecar.api_token.as_ref().and_then(|token| HeaderValue::from_str(&token.0).ok()) {
         token.set_sensitive(true);
@@ -241,7 +277,7 @@ async fn tell(api: &Client, plan: &Plan, app_pid: u32) {
 }
 
 /// Whether `path` answered 204 within [`SIDECAR_READY`].
-async fn wait(api: &Client, address: SocketAddr, path: &str) -> bool {
+pub(super) async fn wait(api: &Client, address: SocketAddr, path: &str) -> bool {
     let until = Instant::now() + SIDECAR_READY;
     while Instant::now() < until {
         if loopback::get(api, address, path).await.is_ok_and(|answer| answer.status == 204) {
@@ -320,7 +356,7 @@ impl Pair {
     }
 }
 
-async fn app_ended(app: &mut Option<Child>) -> std::io::Result<std::process::ExitStatus> {
+pub(super) async fn app_ended(app: &mut Option<Child>) -> std::io::Result<std::process::ExitStatus> {
     match app {
         Some(app) => app.ended().await,
         None => std::future::pending().await,

@@ -30,7 +30,11 @@ pub(crate) async fn stop(arguments: Stop) -> anyhow::Result<u8> {
     if arguments.all {
         chosen.extend(found);
     } else {
-        for name in &arguments.app_id {
+        let named = match &arguments.run_file {
+            Some(path) => super::many::read(path)?.0.into_iter().map(|app| app.app_id).collect(),
+            None => arguments.app_id,
+        };
+        for name in &named {
             let wanted = AppId::parse(name, "default")?;
             let before = chosen.len();
             chosen.extend(found.iter().filter(|sidecar| sidecar.app == wanted).cloned());

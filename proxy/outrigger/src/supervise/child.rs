@@ -21,6 +21,8 @@ pub(crate) struct Spec {
     pub(crate) arguments: Vec<OsString>,
     /// Variables set on top of our own environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// The folder that it runs in; ours when `None`.
+    pub(crate) folder: Option<PathBuf>,
     /// Whether it reads our standard input.
     pub(crate) stdin: bool,
     /// Where its output goes.
@@ -45,7 +47,11 @@ impl Child {
     ///
     /// What the system said: no such file, no permission, no more processes.
     pub(crate) fn start(spec: Spec) -> std::io::Result<Child> {
-        let mut process = Command::new(&spec.program)
+        let mut command = Command::new(&spec.program);
+        if let Some(folder) = &spec.folder {
+            command.current_dir(folder);
+        }
+        let mut process = command
             .args(&spec.arguments)
             .envs(spec.environment)
             .stdin(if spec.stdin { Stdio::inherit() } else { Stdio::null() })

@@ -16,6 +16,8 @@ pub(crate) enum Sink {
     Prefixed(String),
     /// To a file.
     File(Arc<File>),
+    /// To our standard output behind a prefix, and to a file.
+    Both(String, Arc<File>),
 }
 
 /// Colour of a prefix on a terminal.
@@ -63,6 +65,11 @@ pub(crate) async fn copy(output: impl AsyncRead + Unpin, sink: Sink) {
         let _closed = match &sink {
             Sink::Prefixed(prefix) => write(&mut std::io::stdout().lock(), prefix, &line),
             Sink::File(file) => write(&mut &**file, "", &line),
+            Sink::Both(prefix, file) => {
+                // A full disk takes nothing from the console.
+                let _full = write(&mut &**file, "", &line);
+                write(&mut std::io::stdout().lock(), prefix, &line)
+            }
         };
     }
 }

@@ -133,6 +133,7 @@ impl Fleet {
             program: exe.to_path_buf(),
             arguments: arguments.into(),
             environment: unset.map(|name| (name.to_owned(), String::new())).to_vec(),
+            folder: None,
             stdin: false,
             output: Sink::File(Arc::new(file)),
         })
