@@ -32,6 +32,17 @@ pub(crate) async fn connect(address: &str, within: Duration) -> Result<TcpStream
     }
 }
 
+/// Every address of `host:port`.
+///
+/// # Errors
+/// `Unresolved` with the name and the system's reason.
+pub(crate) async fn addresses(name: &str) -> Result<Vec<SocketAddr>, Failure> {
+    match lookup_host(name).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(Failure::new(Cause::Unresolved { target: format!("{name}: {error}") })),
+    }
+}
+
 /// Connects to an address, with no delay on small writes.
 ///
 /// # Errors

@@ -144,8 +144,7 @@ pub(crate) fn announcement(config: &Sidecar, peer: std::net::SocketAddr, ports: 
     }
 }
 
-/// The resolver of a `daprd` to which no registry was named: stock's own name
-/// resolution is not here yet.
+/// The resolver of a sidecar to which no name resolution was named.
 pub(crate) struct NoRegistry;
 
 #[async_trait]
@@ -153,8 +152,8 @@ impl Resolver for NoRegistry {
     async fn resolve(&self, app: &AppId) -> Result<watch::Receiver<Arc<Vec<Endpoint>>>, Failure> {
         Err(Failure::new(Cause::Unresolved {
             target: format!(
-                "{app}: this sidecar has no registry; start it with OUTRIGGER_CONTROL_SOCKET in its environment, \
-                 or as `outrigger sidecar` (docs/not-supported.md says which name resolution is to come)"
+                "{app}: this sidecar has no name resolution; name one in spec.nameResolution of its Configuration, \
+                 or start it with OUTRIGGER_CONTROL_SOCKET in its environment (docs/discovery.md)"
             ),
         }))
     }

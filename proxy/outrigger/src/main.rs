@@ -14,6 +14,7 @@ mod body_limit;
 mod command;
 mod config;
 mod control_plane;
+mod discovery;
 mod front;
 mod loopback;
 mod memory;

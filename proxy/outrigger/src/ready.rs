@@ -1,18 +1,18 @@
-//! How a sidecar becomes ready: identity, then app, then the registry.
+//! How a sidecar becomes ready: identity, then app, then discovery.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outrigger_api::Readiness;
 use outrigger_certs::IdentityWatch;
-use outrigger_mesh::discovery::registry::{Announced, Announcement, RegistryResolver};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::discovery::Announcements;
 use crate::memory;
 
-/// Longest wait for the registry to store our entry before we call ourselves
+/// Longest wait for our entry to be stored before we call ourselves
 /// ready without it.
 const ANNOUNCED: Duration = Duration::from_secs(2);
 
@@ -27,14 +27,14 @@ pub(crate) struct Becoming {
     pub(crate) identity: Option<IdentityWatch>,
     /// Host and port of the app; `None` for one that only calls.
     pub(crate) app: Option<(String, u16)>,
-    /// Where to announce ourselves, and what to say.
-    pub(crate) registry: Option<(RegistryResolver, Announcement)>,
+    /// Announces the sidecar; `None` for one that has no peer port.
+    pub(crate) announce: Option<Box<dyn FnOnce() -> Announcements + Send>>,
     /// The runtime on which the announcement is kept.
     pub(crate) admin: Handle,
     /// When the start began.
     pub(crate) since: Instant,
     /// Gets the announcement, for the end to change it.
-    pub(crate) announced: watch::Sender<Option<Arc<Announced>>>,
+    pub(crate) announced: watch::Sender<Option<Arc<Announcements>>>,
 }
 
 /// Waits for the identity, then for the app, then announces the sidecar: a
@@ -50,17 +50,17 @@ pub(crate) async fn become_ready(waiting: Becoming) {
     if let Some((host, port)) = &waiting.app {
         app_answers(host, *port).await;
     }
-    if let Some((registry, announcement)) = waiting.registry {
+    if let Some(announce) = waiting.announce {
         let announced = {
             let _there = waiting.admin.enter();
-            Arc::new(registry.announce(announcement))
+            Arc::new(announce())
         };
         // Published first, so that an end that comes now still takes the entry back.
         waiting.announced.send_replace(Some(Arc::clone(&announced)));
         let stored = tokio::time::timeout(ANNOUNCED, announced.stored()).await;
         if stored.is_err() {
             tracing::warn!(
-                "the registry has not stored our entry within {ANNOUNCED:?}; other apps cannot find this one yet"
+                "our entry is not stored everywhere within {ANNOUNCED:?}; other apps may not find this one yet"
             );
         }
     }
@@ -105,7 +105,7 @@ mod tests {
         let admin = Handle::current();
         (
             Arc::clone(&readiness),
-            Becoming { readiness, identity, app, registry: None, admin, since: Instant::now(), announced },
+            Becoming { readiness, identity, app, announce: None, admin, since: Instant::now(), announced },
         )
     }
 

@@ -8,6 +8,7 @@ use crate::resources;
 use crate::source::Source;
 
 const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
+const DISCOVERY: &str = include_str!("../../../docs/discovery.md");
 const NOT_SUPPORTED: &str = include_str!("../../../docs/not-supported.md");
 
 /// What is in backticks in the first cell of each row of the tables under a heading.
@@ -53,6 +54,21 @@ fn the_list_of_what_is_not_supported_lists_every_such_field_and_no_other() {
     let listed: BTreeSet<String> = first_cells(NOT_SUPPORTED, heading).into_iter().map(str::to_owned).collect();
 
     assert_eq!(listed, fields(Support::Not));
+}
+
+#[test]
+fn the_document_of_discovery_lists_every_setting_of_every_component() {
+    use crate::fields::{NAMES_FORMAT, NAMES_KUBERNETES, NAMES_SQLITE, NAMES_STATIC};
+    for (component, known) in [
+        ("sqlite", NAMES_SQLITE),
+        ("kubernetes", NAMES_KUBERNETES),
+        ("nameformat", NAMES_FORMAT),
+        ("static", NAMES_STATIC),
+    ] {
+        let listed = first_cells(DISCOVERY, &format!("### `{component}`"));
+        let fields: BTreeSet<&str> = known.iter().map(|field| field.name).collect();
+        assert_eq!(listed, fields, "{component}");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) const SPEC: &[Field] = &[
     F::supported("metric"),
     F::supported("metrics"),
     F::supported("mtls"),
-    F::not("nameResolution"),
+    F::supported("nameResolution"),
     F::supported("secrets"),
     F::supported("tracing"),
     F::supported("wasm"),
@@ -117,6 +117,37 @@ pub(crate) const METRICS: &[Field] = &[
 /// `spec.metric.http` and `spec.metrics.http`
 pub(crate) const HTTP_METRICS: &[Field] =
     &[F::supported("increasedCardinality"), F::supported("pathMatching"), F::supported("excludeVerbs")];
+
+/// `spec.nameResolution`
+pub(crate) const NAME_RESOLUTION: &[Field] =
+    &[F::supported("component"), F::supported("version"), F::supported("configuration")];
+
+/// `spec.nameResolution.configuration` of `sqlite`
+pub(crate) const NAMES_SQLITE: &[Field] = &[
+    F::supported("connectionString"),
+    F::supported("url"),
+    F::supported("timeout"),
+    F::supported("timeoutInSeconds"),
+    F::supported("busyTimeout"),
+    F::supported("disableWAL"),
+    F::supported("tableName"),
+    F::supported("metadataTableName"),
+    F::supported("updateInterval"),
+    F::supported("cleanupInterval"),
+    F::supported("cleanupIntervalInSeconds"),
+];
+
+/// The same of `kubernetes`
+pub(crate) const NAMES_KUBERNETES: &[Field] = &[F::supported("clusterDomain"), F::supported("template")];
+
+/// The same of `nameformat`
+pub(crate) const NAMES_FORMAT: &[Field] = &[F::supported("format")];
+
+/// The same of `static`
+pub(crate) const NAMES_STATIC: &[Field] = &[F::supported("apps")];
+
+/// `spec.nameResolution.configuration.apps[]` of `static`
+pub(crate) const NAMES_STATIC_APP: &[Field] = &[F::supported("app"), F::supported("addresses")];
 
 /// `spec.mtls`
 pub(crate) const MTLS: &[Field] = &[
@@ -251,4 +282,5 @@ pub(crate) const TABLES: &[(&str, &[Field])] = &[
     ("spec.workflow.workflowConcurrencyLimits[]", CONCURRENCY_LIMIT),
     ("spec.workflow.activityConcurrencyLimits[]", CONCURRENCY_LIMIT),
     ("spec.workflow.stateRetentionPolicy", RETENTION),
+    ("spec.nameResolution", NAME_RESOLUTION),
 ];

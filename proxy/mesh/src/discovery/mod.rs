@@ -4,6 +4,10 @@
 //! app that was asked for ([`outrigger_identity::AppId::spiffe_id`]), never from a record found here.
 //!
 //! - [`registry`]: the per-user registry of the embedded control process.
+//! - `names`: host names, looked up again and again: static lists, name formats, Kubernetes.
+//! - `sqlite`: a file that sidecars share, as stock's component of that name keeps it.
+//! - `mdns`: multicast DNS, as stock's component of that name speaks it.
+//! - `ordered`: several of these, asked in order; `polled`: the loop under those that can only be asked.
 
 use std::sync::Arc;
 
@@ -13,7 +17,15 @@ use outrigger_view::Endpoint;
 use outrigger_wire::Failure;
 use tokio::sync::watch;
 
+mod names;
+mod ordered;
+mod polled;
 pub mod registry;
+pub mod sqlite;
+
+pub use names::{Names, NamesOf};
+pub use ordered::Ordered;
+pub use polled::{Lookup, Polled};
 
 /// Knows, or finds out, where an app's replicas are.
 #[async_trait]

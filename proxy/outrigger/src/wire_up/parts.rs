@@ -25,7 +25,8 @@ use tokio::sync::watch;
 use crate::admin::{Admin, MetricsPage};
 use crate::body_limit::BodyLimit;
 use crate::config::sidecar::Sidecar;
-use crate::control_plane::{self, Embedded, NoRegistry};
+use crate::control_plane::{self, Embedded};
+use crate::discovery::Discovery;
 use crate::front::Front;
 use crate::settings;
 
@@ -77,12 +78,10 @@ pub(super) fn registry(shared: &Shared<'_>, embedded: Option<&Embedded>) -> Opti
     embedded.map(Embedded::registry)
 }
 
-/// How other apps are found.
-pub(super) fn discovery(registry: Option<&RegistryResolver>) -> Arc<dyn Resolver> {
-    match registry {
-        Some(registry) => Arc::new(registry.clone()),
-        None => Arc::new(NoRegistry),
-    }
+/// How other apps are found and where this one is announced, on the admin runtime.
+pub(super) fn discovery(shared: &Shared<'_>, registry: Option<RegistryResolver>) -> anyhow::Result<Discovery> {
+    let _there = shared.admin.handle().enter();
+    Discovery::start(shared.config, registry)
 }
 
 /// Spans, exported on the admin runtime.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use outrigger_api::{Asked, Readiness, Shutdown};
 use outrigger_certs::Rotation;
-use outrigger_mesh::discovery::registry::{Announced, RegistryResolver};
 use outrigger_mesh::http::server::serve;
 use outrigger_mesh::listener::Listener;
 use outrigger_mesh::{Parts, drain};
@@ -21,6 +20,7 @@ use crate::admin::Admin;
 use crate::command::version;
 use crate::config::sidecar::Sidecar;
 use crate::control_plane::{self, Embedded};
+use crate::discovery::{self, Announcements, Places};
 use crate::front::Front;
 use crate::ready::{Becoming, become_ready};
 use crate::shutdown::{Ended, Stage, go};
@@ -36,7 +36,7 @@ const LAST_ANSWER: Duration = Duration::from_millis(100);
 pub(super) struct Serving {
     readiness: Arc<Readiness>,
     shutdown: Arc<Shutdown>,
-    announced: watch::Receiver<Option<Arc<Announced>>>,
+    announced: watch::Receiver<Option<Arc<Announcements>>>,
     drain: drain::Drain,
     tasks: JoinSet<()>,
     exporter: Option<Exporter>,
@@ -62,14 +62,14 @@ impl Serving {
     ) -> anyhow::Result<Serving> {
         let shared = Shared::new(config, admin, metrics)?;
         let rotation = parts::identity(&shared, embedded)?;
-        let registry = parts::registry(&shared, embedded);
+        let discovery = parts::discovery(&shared, parts::registry(&shared, embedded))?;
         let (tracer, exporter) = parts::telemetry(&shared)?;
         let ports = listeners.ports();
         let admin_drain = serve_metrics(&shared, listeners.metrics.take());
 
         let view = parts::view(config);
         let app = parts::app(&shared, &tracer)?;
-        let resolver = parts::discovery(registry.as_ref());
+        let resolver = Arc::clone(&discovery.resolver);
         let mesh = parts::mesh(&shared, rotation.as_ref().map(Rotation::watch), &view, resolver, app, &tracer);
         let (http, grpc) = parts::apis(&shared, &mesh, tracer);
 
@@ -85,7 +85,7 @@ impl Serving {
         let mut tasks = JoinSet::new();
         let drain = serve_calls(&shared, &mut tasks, listeners, http, grpc, mesh);
         shared.readiness.api_is_listening();
-        let announced = announce(&shared, &mut tasks, rotation.as_ref(), registry, peer, ports);
+        let announced = announce(&shared, &mut tasks, rotation.as_ref(), discovery.places, peer, ports);
         Ok(Serving {
             readiness: shared.readiness,
             shutdown: shared.shutdown,
@@ -161,7 +161,7 @@ fn by_api(asked: Asked) -> Asked {
 /// Serving → Lame → Draining → Stopped, within `graceful`.
 async fn orderly(
     readiness: &Readiness,
-    announced: &watch::Receiver<Option<Arc<Announced>>>,
+    announced: &watch::Receiver<Option<Arc<Announcements>>>,
     drain: drain::Drain,
     graceful: Duration,
 ) -> Ended {
@@ -215,23 +215,25 @@ fn serve_calls(
     drain
 }
 
-/// Readiness comes with identity, app and registry.
+/// Readiness comes with identity, app and discovery.
 fn announce(
     shared: &Shared<'_>,
     tasks: &mut JoinSet<()>,
     rotation: Option<&Rotation>,
-    registry: Option<RegistryResolver>,
+    places: Places,
     peer: Option<std::net::SocketAddr>,
     ports: [u16; 3],
-) -> watch::Receiver<Option<Arc<Announced>>> {
+) -> watch::Receiver<Option<Arc<Announcements>>> {
     let (announce, announced) = watch::channel(None);
     tasks.spawn(become_ready(Becoming {
         readiness: Arc::clone(&shared.readiness),
         identity: rotation.map(Rotation::watch),
         app: shared.config.channel.as_ref().map(|channel| (channel.host.clone(), channel.port)),
-        registry: registry
-            .zip(peer)
-            .map(|(registry, peer)| (registry, control_plane::announcement(shared.config, peer, ports))),
+        announce: peer.map(|peer| {
+            let announcement = control_plane::announcement(shared.config, peer, ports);
+            let (app, reached) = (shared.config.app.clone(), discovery::reached(peer, shared.config.host_ip));
+            Box::new(move || places.announce(announcement, &app, reached)) as Box<_>
+        }),
         admin: shared.admin.handle().clone(),
         since: shared.since,
         announced: announce,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::configuration::access_control::{self, AccessControlPart};
+use crate::configuration::name_resolution;
 use crate::configuration::settings::Configuration;
 use crate::configuration::{runtime, telemetry};
 use crate::env;
@@ -127,6 +128,9 @@ fn resource(
     each(reader, &spec, "metrics", |reader, at| telemetry::metrics(reader, at, &mut configuration.metrics));
     each(reader, &spec, "mtls", |reader, at| telemetry::mtls(reader, at, &mut configuration.mtls));
     runtime::read(reader, &spec, configuration);
+    each(reader, &spec, "nameResolution", |reader, at| {
+        name_resolution::read(reader, at, &mut configuration.name_resolution);
+    });
     each(reader, &spec, "accessControl", |reader, at| access_control::read(reader, at, access));
 }
 

@@ -2,6 +2,7 @@
 
 mod access_control;
 mod load;
+mod name_resolution;
 mod runtime;
 mod settings;
 mod telemetry;
@@ -11,6 +12,7 @@ mod tests;
 
 pub(crate) use load::text as load_text;
 pub use load::{Loaded, load};
+pub use name_resolution::{NameResolution, NameTemplate, PEER_PORT, SqliteNames, StaticApp};
 pub use settings::{
     Api, ApiLogging, ApiProtocol, ApiRule, Configuration, DEFAULT_SAMPLING_RATE, Header, HttpMetrics, Metrics, Mtls,
     Otlp, OtlpProtocol, SecretAccess, SecretScope, Tracing,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use outrigger_identity::TrustDomain;
 use outrigger_policy::access::{AccessControl, AccessControlSpec};
 
+use crate::configuration::name_resolution::NameResolution;
+
 /// Share of new traces that is sampled when nothing is said: one in ten thousand, as in a stock sidecar.
 pub const DEFAULT_SAMPLING_RATE: f64 = 1e-4;
 
@@ -24,6 +26,8 @@ pub struct Configuration {
     pub metrics: Metrics,
     /// `spec.mtls`
     pub mtls: Mtls,
+    /// `spec.nameResolution`; `None` leaves it to how the sidecar is run.
+    pub name_resolution: Option<NameResolution>,
     /// `spec.api`
     pub api: Api,
     /// `spec.logging.apiLogging`

@@ -111,7 +111,7 @@ fn is_token(name: &str) -> bool {
 }
 
 /// `host:port`, where the host may be a name, an IPv4 address, or an IPv6 address in brackets.
-fn host_port(text: &str) -> Result<String, &'static str> {
+pub(super) fn host_port(text: &str) -> Result<String, &'static str> {
     const FIX: &str = "write host:port, without http:// and without a path";
     let (host, port) = text.rsplit_once(':').ok_or(FIX)?;
     let host_is_name =

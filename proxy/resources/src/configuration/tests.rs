@@ -483,3 +483,106 @@ fn of_very_many_mistakes_the_first_hundred_are_told() {
     assert_eq!(error.kept().len(), 100);
     assert!(error.to_string().ends_with("\nand 4900 more"), "{error}");
 }
+
+fn names(configuration: &str) -> Option<NameResolution> {
+    spec(&format!("  nameResolution:\n{configuration}")).name_resolution
+}
+
+#[test]
+fn a_component_of_name_resolution_has_the_defaults_of_stock() {
+    let sqlite = names("    component: SQLite\n    version: v1\n    configuration: {connectionString: /tmp/nr.db}\n");
+    let expected = SqliteNames::new("/tmp/nr.db".into());
+    assert_eq!(expected.update_interval, Duration::from_secs(5));
+    assert_eq!(sqlite, Some(NameResolution::Sqlite(expected)));
+    assert_eq!(names("    component: mdns\n"), Some(NameResolution::Mdns));
+    assert_eq!(read(&[HEAD]).unwrap().value.name_resolution, None);
+}
+
+#[test]
+fn settings_of_sqlite_are_read_by_each_of_their_names() {
+    let Some(NameResolution::Sqlite(read)) = names(
+        "    component: sqlite\n    configuration:\n      url: file:nr.db\n      timeoutInSeconds: 2\n      \
+         busyTimeout: 1s\n      disableWAL: \"true\"\n      tableName: peers\n      metadataTableName: meta\n      \
+         updateInterval: 10s\n      cleanupIntervalInSeconds: \"60\"\n",
+    ) else {
+        panic!("not sqlite")
+    };
+    assert_eq!(read.file, std::path::Path::new("nr.db"));
+    assert_eq!((read.timeout, read.busy_timeout), (Duration::from_secs(2), Duration::from_secs(1)));
+    assert!(read.disable_wal);
+    assert_eq!((read.table.as_str(), read.metadata_table.as_str()), ("peers", "meta"));
+    assert_eq!((read.update_interval, read.cleanup_interval), (Duration::from_secs(10), Duration::from_secs(60)));
+}
+
+#[test]
+fn names_are_made_of_app_namespace_and_port() {
+    for (written, name) in [
+        ("    component: kubernetes\n", "orders-dapr.shop.svc.cluster.local:50002"),
+        ("    component: kubernetes\n    configuration: {clusterDomain: corp}\n", "orders-dapr.shop.svc.corp:50002"),
+        (
+            "    component: kubernetes\n    configuration: {template: \"{{.ID}}.{{ .Namespace }}.mesh:{{.Port}}\"}\n",
+            "orders.shop.mesh:50002",
+        ),
+        ("    component: nameformat\n    configuration: {format: \"{appid}.internal:7000\"}\n", "orders.internal:7000"),
+        ("    component: nameformat\n    configuration: {format: \"{appid}.internal\"}\n", "orders.internal:50002"),
+    ] {
+        let Some(NameResolution::Names(template)) = names(written) else { panic!("{written}") };
+        assert_eq!(template.name("orders", "shop"), name);
+    }
+}
+
+#[test]
+fn every_mistake_of_name_resolution_is_told_by_line_and_field() {
+    for (written, told) in [
+        ("    component: consul\n", "7: spec.nameResolution.component is not supported yet"),
+        ("    component: carrier-pigeon\n", "7: spec.nameResolution.component"),
+        ("    version: v1\n", "7: spec.nameResolution.component"),
+        ("    component: mdns\n    version: v2\n", "8: spec.nameResolution.version "),
+        (
+            "    component: mdns\n    configuration: {port: 1}\n",
+            "8: spec.nameResolution.configuration.port is an unknown",
+        ),
+        ("    component: sqlite\n", "7: spec.nameResolution.configuration.connectionString"),
+        (
+            "    component: sqlite\n    configuration:\n      connectionString: \":memory:\"\n",
+            "9: spec.nameResolution.configuration.connectionString ",
+        ),
+        (
+            "    component: sqlite\n    configuration:\n      connectionString: a\n      updateInterval: 1s\n",
+            "10: spec.nameResolution.configuration.updateInterval ",
+        ),
+        (
+            "    component: sqlite\n    configuration:\n      connectionString: a\n      tableName: \"a; drop\"\n",
+            "10: spec.nameResolution.configuration.tableName ",
+        ),
+        (
+            "    component: nameformat\n    configuration: {format: fixed}\n",
+            "8: spec.nameResolution.configuration.format ",
+        ),
+        (
+            "    component: kubernetes\n    configuration: {template: \"{{.ID | upper}}\"}\n",
+            "8: spec.nameResolution.configuration.template ",
+        ),
+        (
+            "    component: static\n    configuration:\n      apps:\n      - app: a\n        addresses: [\"nowhere\"]\n",
+            "11: spec.nameResolution.configuration.apps[0].addresses[0] ",
+        ),
+    ] {
+        let mistakes = mistakes(&format!("  nameResolution:\n{written}"));
+        assert!(mistakes.iter().any(|mistake| mistake.starts_with(told.trim_end())), "{written}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn apps_at_known_places_are_listed_with_their_addresses() {
+    let read = names(
+        "    component: static\n    configuration:\n      apps:\n      - app: orders\n        addresses: \
+         [127.0.0.1:7001, \"[::1]:7002\"]\n      - {app: stock.shop, addresses: [stock.internal:50002]}\n",
+    );
+    let app = |app: &str, addresses: &[&str]| StaticApp {
+        app: app.to_owned(),
+        addresses: addresses.iter().map(|address| (*address).to_owned()).collect(),
+    };
+    let expected = vec![app("orders", &["127.0.0.1:7001", "[::1]:7002"]), app("stock.shop", &["stock.internal:50002"])];
+    assert_eq!(read, Some(NameResolution::Static(expected)));
+}
