@@ -27,6 +27,22 @@ fn a_sidecar_whose_application_does_not_listen_yet_is_not_healthy_but_calls_out(
 }
 
 #[test]
+fn without_mutual_tls_sidecars_call_each_other_by_the_dapr_wire() {
+    let home = Home::new();
+    let app = App::answering(|_| outrigger_test_support::Answer::text("in clear"));
+    let callee = Sidecar::of(&home, "callee").app(app.port(), "http").flag("--enable-mtls=false").start();
+    let caller = Sidecar::of(&home, "caller").flag("--enable-mtls=false").start();
+    let reply = caller.request("POST", "/v1.0/invoke/callee/method/in-clear?q=1", &[("x-a", "1")], b"a body");
+    assert_eq!((reply.status(), reply.text().as_str()), (200, "in clear"));
+    let got = app.only("/in-clear?q=1");
+    assert_eq!((got.one("outrigger-wire"), got.one("x-a"), got.text().as_str()), (Some("dapr"), Some("1"), "a body"));
+    assert_eq!((got.one("dapr-caller-app-id"), got.one("outrigger-caller-id")), (Some("caller"), None));
+    assert_eq!(caller.get("/v1.0/invoke/callee/method/bodyless").status(), 200);
+    assert_eq!(app.only("/bodyless").one("transfer-encoding"), None, "a GET must not look as if a body might come");
+    drop(callee);
+}
+
+#[test]
 fn metadata_says_who_and_which_version() {
     let pair = Pair::start();
     let metadata = pair.callee.get("/v1.0/metadata").json();

@@ -1,6 +1,7 @@
 //! The callee's end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HeaderMap;
 use http::{Method, Request, Response};
@@ -10,12 +11,16 @@ use outrigger_proto::internals::v1::{
     InternalInvokeRequest, InternalInvokeRequestStream, InternalInvokeResponse, InternalInvokeResponseStream,
 };
 use outrigger_wire::{Body, Cause, Failure, Limits, header};
+use tokio::time::timeout;
 
 use super::body::{Cut, Ends, Pieces};
 use super::caller::collect;
 use super::head;
 use super::message::{Messages, broken, decode, encode};
 use super::{CALL_LOCAL, CALL_LOCAL_STREAM, SERVICE, status};
+
+/// How long the end of a request that has no body is waited for before it is taken to have one.
+const PROBE: Duration = Duration::from_millis(200);
 
 /// A call, read.
 pub(crate) struct Called {
@@ -112,10 +117,27 @@ async fn in_pieces(request: Request<Body>, limits: &Limits) -> Result<Called, Re
     let claimed = claimed(&head);
     let (inner, _) = head::read_request(head, limits)?;
     let length = header::content_length(inner.headers());
-    let body = Pieces::<InternalInvokeRequestStream>::body(messages, first.payload, length, Ends::Silent);
-    // What is to have no body must not look as if one might come.
-    let body = if length == Some(0) { Body::empty() } else { body };
+    let mut payload = first.payload;
+    let mut bodyless = length == Some(0);
+    if length.is_none() && payload.is_none() && usually_bodyless(inner.method()) {
+        // Nothing says whether a body comes but the end of the stream, which is near if it has none.
+        match timeout(PROBE, messages.next()).await {
+            Ok(None) => bodyless = true,
+            Ok(Some(next)) => payload = decode::<InternalInvokeRequestStream>(next?)?.payload,
+            Err(_) => {}
+        }
+    }
+    // What has no body must not look to the app as if one might come.
+    let body = if bodyless {
+        Body::empty()
+    } else {
+        Pieces::<InternalInvokeRequestStream>::body(messages, payload, length, Ends::Silent)
+    };
     Ok(called(outer.headers, inner.map(|()| body), claimed))
+}
+
+fn usually_bodyless(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::OPTIONS | Method::TRACE)
 }
 
 async fn whole(request: Request<Body>, limits: &Limits) -> Result<Called, Refused> {
