@@ -13,6 +13,9 @@ use super::env::Environment;
 /// OpenTelemetry's default for one batch.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The resource attribute that names the service.
+const SERVICE_NAME: &str = "service.name";
+
 /// The exporter's settings; `None` when spans go nowhere.
 pub(crate) fn spans(
     tracing: &Tracing,
@@ -49,7 +52,29 @@ pub(crate) fn spans(
     let mut config = Config::new(name, endpoints.next()?);
     config.endpoints.extend(endpoints);
     config.sampler = Sampler::ratio(rate);
+    config.resource = resource(environment, mistakes);
+    if let Some(name) = config.resource.iter().find(|(key, _)| key == SERVICE_NAME).map(|(_, value)| value.clone())
+        && environment.text("OTEL_SERVICE_NAME", mistakes).is_none()
+    {
+        config.service_name = name;
+    }
+    config.resource.retain(|(key, _)| key != SERVICE_NAME);
     Some(config)
+}
+
+/// `OTEL_RESOURCE_ATTRIBUTES`: `key=value` pairs with commas between, percent-encoded.
+fn resource(environment: &Environment, mistakes: &mut Mistakes) -> Vec<(String, String)> {
+    const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
+    let Some(text) = environment.text(NAME, mistakes) else { return Vec::new() };
+    let mut pairs = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let decoded = |text: &str| percent_encoding::percent_decode_str(text.trim()).decode_utf8_lossy().into_owned();
+        match pair.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => pairs.push((decoded(key), decoded(value))),
+            _ => mistakes.add(NAME, Some(pair), "is no key=value", "write key=value, with commas between pairs"),
+        }
+    }
+    pairs
 }
 
 fn of_configuration(otlp: &files::Otlp) -> Endpoint {
@@ -68,6 +93,9 @@ fn of_configuration(otlp: &files::Otlp) -> Endpoint {
 /// `OTEL_EXPORTER_OTLP_*`; those of traces win over those of all signals. The
 /// variables with headers the exporter's library reads by itself.
 fn of_environment(environment: &Environment, mistakes: &mut Mistakes) -> Option<Endpoint> {
+    if environment.text("OTEL_TRACES_EXPORTER", mistakes).as_deref() == Some("none") {
+        return None;
+    }
     let mut either = |name: &str| {
         let traces = environment.text(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"), mistakes);
         traces.or_else(|| environment.text(&format!("OTEL_EXPORTER_OTLP_{name}"), mistakes))
@@ -141,6 +169,23 @@ mod tests {
         let zipkin = Some("http://zipkin:9411/api/v2/spans".to_owned());
         let tracing = Tracing { sampling_rate: Some(1.0), zipkin: zipkin.clone(), ..Tracing::default() };
         assert_eq!(url(&tracing, &[]), zipkin);
+    }
+
+    #[test]
+    fn the_environment_describes_the_service() {
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:1");
+        let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "team=a%20b, service.name=shop");
+        let read = |set: &[(&str, &str)]| {
+            let mut mistakes = Mistakes::default();
+            let config = spans(&Tracing::default(), None, &Environment::of(set), &mut mistakes);
+            assert!(mistakes.is_empty(), "{mistakes}");
+            config
+        };
+        let config = read(&[endpoint, attributes]).unwrap();
+        assert_eq!(config.service_name, "shop");
+        assert_eq!(config.resource, [("team".to_owned(), "a b".to_owned())]);
+        assert_eq!(read(&[endpoint, attributes, ("OTEL_SERVICE_NAME", "b")]).unwrap().service_name, "b");
+        assert!(read(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]).is_none());
     }
 
     #[test]
