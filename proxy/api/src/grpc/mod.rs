@@ -19,7 +19,7 @@ use outrigger_blocks::error::{ApiError, Manner, Problem};
 use outrigger_blocks::invoke::{Invocation, Invoke};
 use outrigger_mesh::http::server::{Connection, Service};
 use outrigger_policy::access::CallProtocol;
-use outrigger_telemetry::trace::{self, SpanKind, Tracer};
+use outrigger_telemetry::trace::{self, SpanKind, Tracer, attribute};
 use outrigger_wire::{Body, Cause, Failure, Limits, header};
 
 use crate::call_log::{CallLog, LoggedCall};
@@ -131,6 +131,15 @@ impl GrpcApi {
 
         let trace = self.tracer.receive_grpc(&head.headers);
         let mut span = self.tracer.start_with(&trace, SpanKind::Client, || path.path().to_owned().into());
+        if let Some(span) = &mut span {
+            span.set(attribute::DAPR_PROTOCOL, "grpc");
+            span.set(attribute::DAPR_API, path.path().to_owned());
+            span.set(attribute::RPC_SYSTEM, "grpc");
+            span.set(attribute::RPC_SERVICE, "ServiceInvocation");
+            span.set(attribute::NET_PEER_NAME, target.to_owned());
+            span.set(attribute::DAPR_INVOKE_METHOD, path.path().to_owned());
+            span.headers(&head.headers);
+        }
         let protocol = CallProtocol::Grpc;
         let invocation =
             Invocation { target, protocol, path: path.path(), deadline: deadline.map(|deadline| deadline.at), trace };

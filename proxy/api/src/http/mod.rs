@@ -12,7 +12,7 @@ use ::http::{HeaderMap, Request, Response};
 use outrigger_blocks::error::{ApiError, Manner, Problem};
 use outrigger_blocks::invoke::Invoke;
 use outrigger_mesh::http::server::{Connection, Service, refusal_status};
-use outrigger_telemetry::trace::{self, SpanKind, TraceContext, Tracer};
+use outrigger_telemetry::trace::{self, Span, SpanKind, TraceContext, Tracer, attribute};
 use outrigger_wire::{Body, Failure, Limits, header};
 
 use crate::browser::Browser;
@@ -124,7 +124,7 @@ impl HttpApi {
 }
 
 impl HttpApi {
-    async fn answer(&self, mut head: Parts, body: Body) -> Response<Body> {
+    async fn answer(&self, mut head: Parts, body: Body, connection: &Connection) -> Response<Body> {
         // Clones share their bytes: the route borrows from these while the request moves on.
         let uri = head.uri.clone();
         let app_id = app_id(&mut head.headers);
@@ -145,6 +145,9 @@ impl HttpApi {
         }
         let context = self.0.tracer.receive(&head.headers);
         let mut span = self.0.tracer.start_with(&context, SpanKind::Client, || span_name(&route, uri.path()));
+        if let Some(span) = &mut span {
+            describe(span, &route, &head, connection);
+        }
         let baggage = head.headers.get(trace::BAGGAGE).cloned();
         let mut response = self.dispatch(route, &context, Request::from_parts(head, body)).await;
         if let Some(span) = &mut span {
@@ -156,14 +159,14 @@ impl HttpApi {
 }
 
 impl Service for HttpApi {
-    async fn call(&self, _connection: &Connection, request: Request<Body>) -> Response<Body> {
+    async fn call(&self, connection: &Connection, request: Request<Body>) -> Response<Body> {
         let (head, body) = request.into_parts();
-        let Some(cors) = &self.0.cors else { return self.answer(head, body).await };
+        let Some(cors) = &self.0.cors else { return self.answer(head, body, connection).await };
         if let Some(response) = cors.preflight(&head) {
             return response;
         }
         let reading = cors.reading(&head);
-        let mut response = self.answer(head, body).await;
+        let mut response = self.answer(head, body, connection).await;
         reading.mark(response.headers_mut());
         response
     }
@@ -228,9 +231,85 @@ fn mark(headers: &mut HeaderMap, context: &TraceContext, baggage: Option<HeaderV
     }
 }
 
+/// What is known of an API call before it is answered: stock's keys and OpenTelemetry's.
+fn describe(span: &mut Span, route: &Route<'_>, head: &Parts, connection: &Connection) {
+    let path = head.uri.path();
+    span.set(attribute::DAPR_PROTOCOL, "http");
+    span.set(attribute::DAPR_API, format!("{} {path}", head.method));
+    span.set(attribute::HTTP_REQUEST_METHOD, head.method.as_str().to_owned());
+    span.set(attribute::URL_FULL, path.to_owned());
+    span.set(attribute::SERVER_ADDRESS, connection.peer.ip().to_string());
+    span.set(attribute::SERVER_PORT, i64::from(connection.peer.port()));
+    if let Route::Invoke { target, path } = route {
+        span.set(attribute::RPC_SERVICE, "ServiceInvocation");
+        span.set(attribute::NET_PEER_NAME, (*target).to_owned());
+        span.set(attribute::DAPR_INVOKE_METHOD, path.trim_start_matches('/').to_owned());
+    }
+    span.headers(&head.headers);
+}
+
 fn span_name(route: &Route<'_>, path: &str) -> std::borrow::Cow<'static, str> {
     match route {
         Route::Invoke { target, path } => trace::call_local(target, path),
         _ => path.to_owned().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use outrigger_telemetry::metrics::Registry;
+    use outrigger_telemetry::trace::{Config, Endpoint, Exporter, Sampler};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_span_says_what_was_called_and_neither_query_nor_token() {
+        const LONG: Duration = Duration::from_secs(10);
+        let zipkin = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", zipkin.local_addr().unwrap());
+        let mut config = Config::new("caller", Endpoint::Zipkin { url, timeout: LONG });
+        config.sampler = Sampler::ALWAYS;
+        let (tracer, exporter) = Exporter::start(config, &Registry::new(), &tokio::runtime::Handle::current()).unwrap();
+        let (head, ()) = Request::get("/v1.0/invoke/orders/method/new?a=hidden")
+            .header("dapr-api-token", "hidden")
+            .header("dapr-custom", "shown")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let connection = Connection { peer: ([127, 0, 0, 1], 7).into(), listener: "api" };
+
+        let context = tracer.receive(&head.headers);
+        let mut span = tracer.start(&context, SpanKind::Client, "x").unwrap();
+        describe(&mut span, &Route::of(&head.method, head.uri.path(), None), &head, &connection);
+        drop(span);
+        let shutdown = tokio::spawn(exporter.shutdown(LONG));
+
+        let (mut stream, _) = zipkin.accept().await.unwrap();
+        let mut sent = Vec::new();
+        while !sent.ends_with(b"}]") {
+            assert!(stream.read_buf(&mut sent).await.unwrap() > 0);
+        }
+        stream.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        shutdown.await.unwrap();
+        let sent = String::from_utf8(sent).unwrap();
+        for tag in [
+            r#""dapr.api":"GET /v1.0/invoke/orders/method/new""#,
+            r#""dapr.invoke_method":"new""#,
+            r#""dapr.protocol":"http""#,
+            r#""dapr-custom":"shown""#,
+            r#""http.request.method":"GET""#,
+            r#""net.peer.name":"orders""#,
+            r#""rpc.service":"ServiceInvocation""#,
+            r#""server.address":"127.0.0.1""#,
+            r#""server.port":"7""#,
+            r#""url.full":"/v1.0/invoke/orders/method/new""#,
+        ] {
+            assert!(sent.contains(tag), "{tag} in {sent}");
+        }
+        assert!(!sent.contains("hidden"), "{sent}");
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use opentelemetry::trace::{self as otel, SpanContext, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
@@ -93,6 +93,20 @@ impl Span {
         }
     }
 
+    /// Sets an attribute for each `dapr-*` header of a request, as stock does; never for a token, nor for what is not text.
+    pub fn headers(&mut self, headers: &HeaderMap) {
+        for (name, value) in headers {
+            let name = name.as_str();
+            if name.starts_with("dapr-")
+                && name != "dapr-api-token"
+                && !value.is_sensitive()
+                && let Ok(value) = value.to_str()
+            {
+                self.set(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
     /// Gives the span another name, for work whose nature shows only while it is done.
     pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
         if let Some(data) = self.data.as_mut() {
@@ -138,5 +152,29 @@ fn bounded(text: Cow<'static, str>) -> Cow<'static, str> {
     match clean(&text, MAX_TEXT) {
         Cow::Borrowed(same) if same.len() == text.len() => text,
         cut => Cow::Owned(cut.into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::trace::{Sampler, Tracer};
+
+    #[test]
+    fn headers_of_dapr_are_attributes_and_its_token_is_not() {
+        let queue = Arc::new(Queue::for_test(1));
+        let tracer = Tracer::recording(Sampler::ALWAYS, queue.clone());
+        let mut span = tracer.start(&tracer.receive(&HeaderMap::new()), SpanKind::Client, "x").unwrap();
+        let mut headers = HeaderMap::new();
+        for name in ["dapr-app-id", "dapr-api-token", "authorization"] {
+            headers.insert(name, HeaderValue::from_static("v"));
+        }
+        span.headers(&headers);
+        drop(span);
+        let spans = queue.take();
+        let keys: Vec<&str> = spans[0].attributes.iter().map(|pair| pair.key.as_str()).collect();
+        assert_eq!(keys, ["dapr-app-id"]);
     }
 }
