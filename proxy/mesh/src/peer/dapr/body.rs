@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use outrigger_proto::common::v1::StreamPayload;
-use outrigger_proto::internals::v1::{InternalInvokeRequestStream, InternalInvokeResponseStream};
+use outrigger_proto::internals::v1::{
+    InternalInvokeRequestStream, InternalInvokeResponse, InternalInvokeResponseStream,
+};
 use outrigger_wire::{Body, Failure};
 use prost::Message;
 
@@ -32,7 +34,8 @@ impl Chunk for InternalInvokeRequestStream {
     }
 
     fn parts(self) -> (bool, Option<StreamPayload>) {
-        (self.request.is_some(), self.payload)
+        let head = self.request.is_some_and(|head| head.message.is_some() || !head.metadata.is_empty());
+        (head, self.payload)
     }
 }
 
@@ -42,7 +45,10 @@ impl Chunk for InternalInvokeResponseStream {
     }
 
     fn parts(self) -> (bool, Option<StreamPayload>) {
-        (self.response.is_some(), self.payload)
+        // Stock sends an empty head with each piece of an event stream.
+        let says =
+            |head: InternalInvokeResponse| head.status.is_some() || head.message.is_some() || !head.headers.is_empty();
+        (self.response.is_some_and(says), self.payload)
     }
 }
 
