@@ -199,3 +199,12 @@ async fn grpc_goes_by_the_http_port_as_well() {
     let reply = client.unary("Unary", TO_CALLEE, b"hello").await;
     assert_eq!((reply.status(), reply.texts()), (Some(0), vec!["hello".to_owned()]), "{reply:?}");
 }
+
+#[test]
+fn an_http_invocation_of_a_grpc_app_is_a_call_of_its_on_invoke() {
+    let pair = GrpcPair::start();
+    let headers = [("content-type", "application/x-mine"), ("x-a", "1")];
+    let reply = pair.caller.request("PUT", "/v1.0/invoke/callee/method/new/order?a=1", &headers, b"a body");
+    assert_eq!((reply.status(), reply.text()), (200, "from grpc".to_owned()));
+    assert_eq!((reply.head.one("content-type"), reply.head.one("x-header")), (Some("text/plain"), Some("kept")));
+}

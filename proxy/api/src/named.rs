@@ -1,4 +1,4 @@
-//! Which app a request's headers name.
+//! Which app a request's headers name, and which names HTTP gives a meaning.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +29,37 @@ pub(crate) fn app_by_basic_authentication(headers: &HeaderMap) -> Option<HeaderV
         return None;
     }
     HeaderValue::try_from(password).ok()
+}
+
+/// Whether HTTP gives a header of this name a meaning: between HTTP and gRPC metadata those get
+/// the prefix `dapr-`, as in the stock runtime.
+pub(crate) fn is_of_http(name: &str) -> bool {
+    const NAMES: [&str; 23] = [
+        "accept",
+        "accept-charset",
+        "accept-language",
+        "accept-ranges",
+        "cache-control",
+        "content-length",
+        "content-type",
+        "cookie",
+        "date",
+        "expect",
+        "from",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-schedule-tag-match",
+        "if-unmodified-since",
+        "max-forwards",
+        "origin",
+        "pragma",
+        "referer",
+        "via",
+        "warning",
+    ];
+    NAMES.contains(&name) || name.starts_with("grpc-")
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ pub mod runtime {
     tonic::include_proto!("dapr.proto.runtime.v1");
 }
 
+/// `grpc.health.v1`: whether a gRPC server serves.
+pub mod health {
+    tonic::include_proto!("grpc.health.v1");
+}
+
+/// What the sidecar's gRPC API serves, as an encoded `FileDescriptorSet` for server reflection.
+pub const SERVED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/served.bin"));
+
 /// `dapr.proto.sentry.v1`: the certificate authority.
 pub mod sentry {
     tonic::include_proto!("dapr.proto.sentry.v1");

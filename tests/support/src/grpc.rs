@@ -32,7 +32,8 @@ struct Seen {
 ///
 /// `Unary`, `ClientStream` (one answer: all messages joined by `,`), `ServerStream` (each comma-separated part of the
 /// message), `Bidi` (each message back as it comes), `TrailersOnly` (status 5 and no message), `Fail` (one message, then
-/// status 9 with details), `Hang` (nothing until the caller leaves). Any other method is status 12.
+/// status 9 with details), `Hang` (nothing until the caller leaves), `OnInvoke` (an `InvokeResponse` with the text
+/// `from grpc`; status 5 for a method that ends with `missing`). Any other method is status 12.
 pub struct GrpcApp {
     address: SocketAddr,
     seen: Arc<Seen>,
@@ -182,6 +183,19 @@ async fn serve(
             trailers.insert("grpc-message", http::HeaderValue::from_static("out of order"));
             trailers.insert("grpc-status-details-bin", http::HeaderValue::from_static("CAkSDG91dCBvZiBvcmRlcg"));
             output.send_trailers(trailers)?;
+        }
+        "OnInvoke" => {
+            let message = messages.next().await?.unwrap_or_default();
+            record(&message);
+            if message.windows(7).any(|part| part == b"missing") {
+                let head = head(&[("grpc-status", "5"), ("grpc-message", "no such thing"), ("x-header", "kept")]);
+                respond.send_response(head, true)?;
+            } else {
+                let mut output = respond.send_response(head(&[("x-header", "kept")]), false)?;
+                // Field 1, an Any whose field 2 is the text, and field 2, the content type.
+                output.send_data(frame(b"\x0a\x0b\x12\x09from grpc\x12\x0atext/plain")?, false)?;
+                output.send_trailers(status("0"))?;
+            }
         }
         "Hang" => {
             // Polled for the caller's reset alone.

@@ -1,5 +1,7 @@
 //! The channel to our own app: HTTP/1.1, or HTTP/2 with prior knowledge.
 
+mod on_invoke;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use ::http::uri::{Authority, Scheme};
 use ::http::{Request, Response, Uri};
 use outrigger_blocks::app::{AppChannel, AppProtocol};
 use outrigger_mesh::http::client::{self, Client, Version};
+use outrigger_policy::access::CallProtocol;
 use outrigger_wire::{Body, Cause, Failure, Limits};
 
 use crate::metrics::{AppCall, Metrics};
@@ -25,6 +28,7 @@ pub struct Channel {
     host: HeaderValue,
     protocol: AppProtocol,
     metrics: Arc<Metrics>,
+    limits: Arc<Limits>,
 }
 
 /// Why there can be no channel.
@@ -62,8 +66,13 @@ impl Channel {
             AppProtocol::H2c | AppProtocol::Grpc => Version::Http2,
         };
         let header = HeaderValue::from_str(&address).map_err(|_| refused())?;
-        let config = client::Config { address: address.as_str().into(), version, idle_timeout: IDLE, limits };
-        Ok(Self { client: Client::new(config), version, authority, host: header, protocol, metrics })
+        let config = client::Config {
+            address: address.as_str().into(),
+            version,
+            idle_timeout: IDLE,
+            limits: Arc::clone(&limits),
+        };
+        Ok(Self { client: Client::new(config), version, authority, host: header, protocol, limits, metrics })
     }
 
     /// Addresses the request to the app, in the form that the version wants.
@@ -89,8 +98,8 @@ impl Channel {
     }
 }
 
-impl AppChannel for Channel {
-    async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
+impl Channel {
+    async fn forward(&self, mut request: Request<Body>) -> Result<Response<Body>, Failure> {
         self.address(&mut request);
         let (metered, request) = AppCall::begin(&self.metrics, request);
         let answer = self.client.send(request).await.map_err(|failure| match failure.cause() {
@@ -105,5 +114,17 @@ impl AppChannel for Channel {
             _ => failure,
         });
         metered.follow(answer)
+    }
+}
+
+impl AppChannel for Channel {
+    async fn send(&self, call: CallProtocol, request: Request<Body>) -> Result<Response<Body>, Failure> {
+        match (self.protocol, call) {
+            (AppProtocol::Grpc, CallProtocol::Http) => {
+                let answer = self.forward(on_invoke::request(request, &self.limits).await?).await?;
+                on_invoke::response(answer, &self.limits).await
+            }
+            _ => self.forward(request).await,
+        }
     }
 }

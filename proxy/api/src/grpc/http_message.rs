@@ -13,6 +13,8 @@ use prost_types::Any;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use crate::named;
+
 /// The response's HTTP status, for callers that want it.
 const HTTP_STATUS: HeaderName = HeaderName::from_static("dapr-http-status");
 /// Bytes of an error's body that are told in its details; stock tells no more.
@@ -102,7 +104,7 @@ fn metadata(headers: &HeaderMap, status: StatusCode) -> HeaderMap {
     for (name, value) in headers {
         let name = match name.as_str() {
             binary if binary.ends_with("-bin") => continue,
-            http if is_of_http(http) => HeaderName::try_from(format!("dapr-{http}")).ok(),
+            http if named::is_of_http(http) => HeaderName::try_from(format!("dapr-{http}")).ok(),
             _ => Some(name.clone()),
         };
         if let Some(name) = name {
@@ -111,35 +113,6 @@ fn metadata(headers: &HeaderMap, status: StatusCode) -> HeaderMap {
     }
     metadata.insert(HTTP_STATUS, HeaderValue::from(status.as_u16()));
     metadata
-}
-
-fn is_of_http(name: &str) -> bool {
-    const NAMES: [&str; 23] = [
-        "accept",
-        "accept-charset",
-        "accept-language",
-        "accept-ranges",
-        "cache-control",
-        "content-length",
-        "content-type",
-        "cookie",
-        "date",
-        "expect",
-        "from",
-        "host",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-schedule-tag-match",
-        "if-unmodified-since",
-        "max-forwards",
-        "origin",
-        "pragma",
-        "referer",
-        "via",
-        "warning",
-    ];
-    NAMES.contains(&name) || name.starts_with("grpc-")
 }
 
 /// `google.rpc.Status` with one `google.rpc.ErrorInfo`, as the stock runtime gives it.

@@ -1,11 +1,13 @@
 //! The gRPC API: transparent proxying of every call that names an app in its metadata,
-//! and the methods that the sidecar serves itself (`runtime`).
+//! and what the sidecar serves itself (`runtime`, `health`, `reflection`).
 //!
 //! Proxying works on HTTP/2 messages as bytes: no message is decoded, so unary calls and
 //! all kinds of streams are one thing.
 
 mod ending;
+mod health;
 mod http_message;
+mod reflection;
 mod runtime;
 pub(crate) mod status;
 mod timeout;
@@ -26,10 +28,13 @@ use crate::call_log::{CallLog, LoggedCall};
 use crate::metadata::Metadata;
 use crate::metrics::{GrpcCall, Metrics};
 use crate::named;
+use crate::readiness::Readiness;
 use crate::rules::{self, ApiRules};
 use crate::shutdown::Shutdown;
 use crate::token::{ApiToken, Rejected};
 use ending::{Deadline, Ending};
+use health::HealthService;
+use reflection::Reflection;
 use runtime::Runtime;
 
 /// Services of the stock runtime; an app cannot be called by their names.
@@ -48,6 +53,8 @@ pub struct Config {
     pub invoke: Arc<Invoke>,
     /// What the sidecar says of itself.
     pub metadata: Arc<Metadata>,
+    /// Whether the sidecar can serve.
+    pub readiness: Arc<Readiness>,
     /// Notified once by `Shutdown`.
     pub shutdown: Arc<Shutdown>,
     /// Spans of API calls.
@@ -69,12 +76,15 @@ pub struct GrpcApi {
     rules: ApiRules,
     call_log: Option<CallLog>,
     runtime: Runtime,
+    health: HealthService,
+    /// `None` if the descriptors that were built in could not be read.
+    reflection: Option<Reflection>,
 }
 
 impl GrpcApi {
     /// The API.
     pub fn new(config: Config) -> Self {
-        let Config { token, limits, invoke, metadata, shutdown, tracer, metrics, rules, call_log } = config;
+        let Config { token, limits, invoke, metadata, readiness, shutdown, tracer, metrics, rules, call_log } = config;
         let parts = runtime::Parts {
             invoke: Arc::clone(&invoke),
             metadata,
@@ -83,7 +93,8 @@ impl GrpcApi {
             tracer: tracer.clone(),
             metrics: Arc::clone(&metrics),
         };
-        Self { token, invoke, tracer, metrics, rules, call_log, runtime: Runtime::new(parts) }
+        let (health, reflection) = (HealthService::new(readiness), Reflection::new().ok());
+        Self { token, invoke, tracer, metrics, rules, call_log, runtime: Runtime::new(parts), health, reflection }
     }
 
     /// Whether the call may be looked at: token, baggage.
@@ -110,8 +121,15 @@ impl GrpcApi {
             timeout::write(&mut head.headers, deadline.left());
         }
         let answering = async {
-            if Runtime::has(head.uri.path()) {
+            let path = head.uri.path();
+            if Runtime::has(path) {
                 return Ok(self.runtime.call(Request::from_parts(head, body)).await);
+            }
+            if let Some(reflection) = self.reflection.as_ref().filter(|_| Reflection::has(path)) {
+                return Ok(reflection.call(Request::from_parts(head, body)).await);
+            }
+            if HealthService::has(path) && !names_an_app(&head.headers) {
+                return Ok(self.health.call(Request::from_parts(head, body)).await);
             }
             self.proxy(head, body, deadline).await
         };
@@ -181,6 +199,11 @@ impl Service for GrpcApi {
 
 fn failed(failure: &Failure) -> Response<Body> {
     status::failed(&ApiError::new(Problem::Proxy { failure }, Manner::Plain))
+}
+
+/// Health is the one service of ours that apps have too: named in the metadata, the app is asked.
+fn names_an_app(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CALLEE_APP_ID) || headers.contains_key(header::APP_ID)
 }
 
 /// The app that a call names: `dapr-callee-app-id` first, as the stock runtime.

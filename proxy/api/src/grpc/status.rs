@@ -4,7 +4,7 @@ use ::http::Response;
 use ::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use outrigger_blocks::error::ApiError;
 use outrigger_wire::Body;
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 /// `CANCELLED`.
 pub(crate) const CANCELLED: u32 = 1;
@@ -41,6 +41,12 @@ pub(crate) fn name(code: u32) -> &'static str {
 /// The status in headers or trailers, if it is there and a number.
 pub(crate) fn read(headers: &HeaderMap) -> Option<u32> {
     headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
+}
+
+/// The message in headers or trailers, decoded; empty when there is none.
+pub(crate) fn message(headers: &HeaderMap) -> String {
+    let message = headers.get(GRPC_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    percent_decode(message).decode_utf8_lossy().into_owned()
 }
 
 /// A whole response that says only that the call failed (trailers-only).

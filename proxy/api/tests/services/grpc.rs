@@ -281,3 +281,66 @@ async fn calls_are_counted_by_method_and_status() {
         assert!(text.contains(&row), "{row}\n{text}");
     }
 }
+
+fn framed(method: &str, message: &[u8]) -> Request<Body> {
+    let mut bytes = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+    bytes.extend_from_slice(message);
+    call(method, &[]).map(|_| Body::full(bytes))
+}
+
+#[tokio::test]
+async fn the_sidecar_tells_its_health_and_leaves_the_apps_to_the_app() {
+    let sidecar = Sidecar::start(settings()).await;
+    let (not_serving, serving) = (&b"\0\0\0\0\x02\x08\x02"[..], &b"\0\0\0\0\x02\x08\x01"[..]);
+    let answer = sidecar.grpc_client().send(framed("/grpc.health.v1.Health/Check", b"")).await.unwrap();
+    assert_eq!(ended(answer).await.0, not_serving);
+    sidecar.readiness.api_is_listening();
+    sidecar.readiness.identity_is_held();
+    let answer = sidecar.grpc_client().send(framed("/grpc.health.v1.Health/Check", b"")).await.unwrap();
+    assert_eq!(ended(answer).await.0, serving);
+    assert_eq!(status(&sidecar, framed("/grpc.health.v1.Health/Check", b"\x0a\x01x")).await.0, "5");
+    status(&sidecar, to_orders("/grpc.health.v1.Health/Check")).await;
+    assert_eq!(sidecar.app.last().uri.path(), "/grpc.health.v1.Health/Check");
+}
+
+#[tokio::test]
+async fn a_watcher_of_health_is_told_of_each_change() {
+    let sidecar = Sidecar::start(settings()).await;
+    let mut body = sidecar.grpc_client().send(framed("/grpc.health.v1.Health/Watch", b"")).await.unwrap().into_body();
+    let mut next = async || timeout(Duration::from_secs(10), body.frame()).await.unwrap().unwrap().unwrap().into_data();
+    assert_eq!(next().await.unwrap()[6], 2);
+    sidecar.readiness.api_is_listening();
+    sidecar.readiness.identity_is_held();
+    assert_eq!(next().await.unwrap()[6], 1);
+}
+
+#[tokio::test]
+async fn reflection_names_what_is_served_in_both_versions() {
+    let sidecar = Sidecar::start(settings()).await;
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        // Field 7: list services.
+        let (listed, trailers) = ended(sidecar.grpc_client().send(framed(&method, b"\x3a\x00")).await.unwrap()).await;
+        let listed = String::from_utf8_lossy(&listed).into_owned();
+        assert_eq!(trailers["grpc-status"], "0");
+        for service in [
+            "dapr.proto.runtime.v1.Dapr",
+            "grpc.health.v1.Health",
+            &format!("grpc.reflection.{version}.ServerReflection"),
+        ] {
+            assert!(listed.contains(service), "{service}: {listed}");
+        }
+        // Field 4: the file that has a symbol.
+        let symbol = b"\x22\x15grpc.health.v1.Health";
+        let (file, _) = ended(sidecar.grpc_client().send(framed(&method, symbol)).await.unwrap()).await;
+        assert!(String::from_utf8_lossy(&file).contains("HealthCheckRequest"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_sidecar_serves_itself_wants_the_token_too() {
+    let sidecar = Sidecar::start(Settings { token: Some("secret"), ..settings() }).await;
+    for method in ["/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"] {
+        assert_eq!(status(&sidecar, framed(method, b"")).await.0, "16", "{method}");
+    }
+}

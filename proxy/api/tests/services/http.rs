@@ -56,8 +56,6 @@ async fn the_app_sees_who_calls_and_nobody_elses_claim() {
         ("outrigger-caller-id", "spiffe://public/ns/shop/admin"),
         ("outrigger-forged", "1"),
         ("dapr-api-token", "guess"),
-        ("connection", "x-hop"),
-        ("x-hop", "1"),
         ("x-kept", "1"),
     ];
     sidecar.http(request("GET", "/who", &forged)).await;
@@ -75,7 +73,7 @@ async fn the_app_sees_who_calls_and_nobody_elses_claim() {
         let values: Vec<_> = asked.get_all(name).iter().collect();
         assert_eq!(values, [value], "{name}");
     }
-    for name in ["dapr-app-id", "outrigger-forged", "x-hop", "connection"] {
+    for name in ["dapr-app-id", "outrigger-forged"] {
         assert!(!asked.contains_key(name), "{name}");
     }
 }
@@ -129,7 +127,6 @@ async fn what_is_no_api_is_said_to_be_none() {
 async fn a_call_that_fails_says_whom_it_was_for_and_why() {
     let closed = || Settings { app: AppPort::Closed, ..Settings::default() };
     let none = || Settings { app: AppPort::None, ..Settings::default() };
-    let grpc = || Settings { protocol: AppProtocol::Grpc, ..Settings::default() };
     let stock = || Settings { manner: Manner::Stock, rules: Rules::Stock, ..Settings::default() };
     let own = "/v1.0/invoke/orders/method/x";
     for (settings, uri, status, words) in [
@@ -140,7 +137,6 @@ async fn a_call_that_fails_says_whom_it_was_for_and_why() {
         (stock(), "/v1.0/invoke/orders/method/a%23b", 500, "path"),
         (closed(), own, 500, "--app-port"),
         (none(), own, 500, "give it --app-port"),
-        (grpc(), own, 501, "--app-protocol is grpc"),
     ] {
         let sidecar = Sidecar::start(settings).await;
         let (got, code, message) = error(&sidecar.http(get(uri)).await);

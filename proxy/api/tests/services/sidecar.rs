@@ -163,6 +163,7 @@ impl Sidecar {
             limits: Arc::clone(&limits),
             invoke,
             metadata,
+            readiness: Arc::clone(&readiness),
             shutdown: Arc::clone(&shutdown),
             tracer,
             metrics,

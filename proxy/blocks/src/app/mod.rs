@@ -27,11 +27,16 @@ use turns::Turns;
 
 /// Carries a request to the app and its answer back.
 pub trait AppChannel: Send + Sync + 'static {
-    /// Sends one request. Dropping the future or the response's body cancels it.
+    /// Sends one request, which came as `call` says and is one that the app's protocol takes.
+    /// Dropping the future or the response's body cancels it.
     ///
     /// # Errors
     /// [`Cause::AppUnavailable`] when the app cannot be reached, others when it breaks off.
-    fn send(&self, request: Request<Body>) -> impl Future<Output = Result<Response<Body>, Failure>> + Send;
+    fn send(
+        &self,
+        call: CallProtocol,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send;
 }
 
 /// Settings of the gate.
@@ -103,7 +108,7 @@ impl<C: AppChannel> Local for App<C> {
             CallProtocol::Http => trace.inject(headers),
             CallProtocol::Grpc => trace.inject_grpc(headers),
         }
-        let answer = channel.send(request).await;
+        let answer = channel.send(call.protocol, request).await;
         if let Some(span) = &mut span {
             match &answer {
                 Ok(response) => span.http_status(response.status()),

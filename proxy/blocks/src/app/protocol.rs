@@ -27,24 +27,20 @@ impl AppProtocol {
         }
     }
 
-    /// Whether a call of this kind can be put to the app.
+    /// Whether a call of this kind can be put to the app; HTTP to a gRPC app becomes a call of
+    /// its `AppCallback/OnInvoke`.
     ///
     /// # Errors
-    /// [`Cause::Unsupported`] naming both, for an HTTP call to a gRPC app (which stock
-    /// wraps in `OnInvoke`) and for gRPC to an HTTP/1.1 app (which cannot speak it).
+    /// [`Cause::Unsupported`] naming both, for gRPC to an HTTP/1.1 app, which cannot speak it.
     pub(crate) fn takes(self, call: CallProtocol) -> Result<(), Failure> {
-        let what = match (self, call) {
-            (Self::Http | Self::H2c, CallProtocol::Http) | (Self::Grpc | Self::H2c, CallProtocol::Grpc) => {
-                return Ok(());
-            }
-            (Self::Grpc, CallProtocol::Http) => {
-                "an HTTP invocation of an app whose --app-protocol is grpc; call it by gRPC with the metadata dapr-app-id"
-            }
+        match (self, call) {
             (Self::Http, CallProtocol::Grpc) => {
-                "a gRPC call to an app whose --app-protocol is http; start it with --app-protocol grpc or h2c if it speaks gRPC"
+                let what = "a gRPC call to an app whose --app-protocol is http; start it with --app-protocol grpc or h2c \
+                            if it speaks gRPC";
+                Err(Cause::Unsupported { what: what.to_owned() }.into())
             }
-        };
-        Err(Cause::Unsupported { what: what.to_owned() }.into())
+            _ => Ok(()),
+        }
     }
 }
 
@@ -59,13 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn http_and_grpc_reach_only_apps_that_speak_them() {
+    fn grpc_reaches_only_apps_that_speak_it() {
         for (app, call, taken) in [
             (AppProtocol::Http, CallProtocol::Http, true),
             (AppProtocol::Http, CallProtocol::Grpc, false),
             (AppProtocol::H2c, CallProtocol::Http, true),
             (AppProtocol::H2c, CallProtocol::Grpc, true),
-            (AppProtocol::Grpc, CallProtocol::Http, false),
+            (AppProtocol::Grpc, CallProtocol::Http, true),
             (AppProtocol::Grpc, CallProtocol::Grpc, true),
         ] {
             let name = app.takes(call).map_err(|failure| failure.name());

@@ -170,6 +170,7 @@ pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Fr
         limits: Arc::clone(&shared.limits),
         invoke,
         metadata,
+        readiness: Arc::clone(&shared.readiness),
         shutdown: Arc::clone(&shared.shutdown),
         tracer,
         metrics,
