@@ -3,7 +3,7 @@
 
 use http::{Request, Response};
 use outrigger_api::grpc::GrpcApi;
-use outrigger_api::http::HttpApi;
+use outrigger_api::http::{HttpApi, PublicApi};
 use outrigger_mesh::http::server::{Connection, Service};
 use outrigger_wire::{Body, Failure};
 
@@ -15,7 +15,9 @@ pub(crate) enum Front {
     /// The HTTP API.
     Http(BodyLimit<HttpApi>),
     /// The gRPC API.
-    Grpc(GrpcApi),
+    Grpc(Box<GrpcApi>),
+    /// Health and metadata, on a port of their own.
+    Public(PublicApi),
     /// Metrics and health, for scrapers.
     Metrics(MetricsPage),
 }
@@ -25,6 +27,7 @@ impl Service for Front {
         match self {
             Front::Http(api) => api.call(connection, request).await,
             Front::Grpc(api) => api.call(connection, request).await,
+            Front::Public(api) => api.call(connection, request).await,
             Front::Metrics(page) => page.call(connection, request).await,
         }
     }
@@ -33,6 +36,7 @@ impl Service for Front {
         match self {
             Front::Http(api) => api.refuse(failure),
             Front::Grpc(api) => api.refuse(failure),
+            Front::Public(api) => api.refuse(failure),
             Front::Metrics(page) => page.refuse(failure),
         }
     }
@@ -41,6 +45,7 @@ impl Service for Front {
         match self {
             Front::Http(api) => api.limit_exceeded(name),
             Front::Grpc(api) => api.limit_exceeded(name),
+            Front::Public(api) => api.limit_exceeded(name),
             Front::Metrics(page) => page.limit_exceeded(name),
         }
     }

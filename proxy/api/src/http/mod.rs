@@ -1,6 +1,7 @@
 //! The HTTP API: decodes a request, calls the block, encodes its answer.
 
 mod handlers;
+mod public;
 mod respond;
 mod route;
 
@@ -25,6 +26,7 @@ use crate::readiness::Readiness;
 use crate::rules::ApiRules;
 use crate::shutdown::Shutdown;
 use crate::token::ApiToken;
+pub use public::PublicApi;
 use route::Route;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -68,12 +70,19 @@ enum Refused {
 }
 
 /// The HTTP API as a service for [`serve`](outrigger_mesh::http::server::serve).
-pub struct HttpApi(Config);
+#[derive(Clone)]
+pub struct HttpApi(Arc<Config>);
 
 impl HttpApi {
     /// The API.
-    pub const fn new(config: Config) -> Self {
-        Self(config)
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(config))
+    }
+
+    /// The part of it that is for the public port.
+    #[must_use]
+    pub fn public(&self) -> PublicApi {
+        PublicApi(self.clone())
     }
 
     fn failed(&self, problem: Problem<'_>) -> Response<Body> {

@@ -142,6 +142,13 @@ fn listen(flags: &Flags, mistakes: &mut Mistakes) -> Option<Listen> {
     } else {
         None
     };
+    let public = if flags.text(&table::PUBLIC_PORT).is_empty() {
+        None
+    } else {
+        let number = one_port(flags, &table::PUBLIC_PORT, mistakes);
+        let host = one_host(flags, &table::PUBLIC_ADDRESS, mistakes);
+        Some(host?.at(number?))
+    };
     let (http, grpc, api) = (http?, grpc?, api?);
     if http == grpc && http != 0 {
         mistakes.add(
@@ -154,6 +161,7 @@ fn listen(flags: &Flags, mistakes: &mut Mistakes) -> Option<Listen> {
     Some(Listen {
         http: api.iter().map(|host| host.at(http)).collect(),
         grpc: api.iter().map(|host| host.at(grpc)).collect(),
+        public,
         peer: peer_host?.at(peer?),
         metrics,
     })

@@ -87,6 +87,8 @@ pub(crate) struct Listen {
     pub(crate) http: Vec<SocketAddr>,
     /// gRPC API; never empty.
     pub(crate) grpc: Vec<SocketAddr>,
+    /// Health and metadata for whoever reaches it; `None` without a port for them.
+    pub(crate) public: Option<SocketAddr>,
     /// Other sidecars.
     pub(crate) peer: SocketAddr,
     /// Prometheus metrics; `None` when they are off.

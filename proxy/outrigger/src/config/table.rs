@@ -123,8 +123,8 @@ table! {
     LISTEN_ADDRESSES = "dapr-listen-addresses" Text "" ours "127.0.0.1" => Full, false, "addresses of both APIs, separated by commas; empty is all";
     PEER_PORT = "dapr-internal-grpc-port" Text "" => Full, false, "port for other sidecars; empty or 0 takes a free one";
     PEER_ADDRESS = "dapr-internal-grpc-listen-address" Text "" ours "127.0.0.1" => Full, false, "address for other sidecars; empty is all";
-    PUBLIC_PORT = "dapr-public-port" Text "" => Tolerated(&[""], "nothing listens on it; the metrics port answers /healthz"), false, "port of a public health and metadata listener";
-    PUBLIC_ADDRESS = "dapr-public-listen-address" Text "" => NoEffect(UNTUNED), false, "address of the public listener";
+    PUBLIC_PORT = "dapr-public-port" Text "" => Full, false, "port of health and metadata for whoever reaches it; empty has none, 0 takes a free one";
+    PUBLIC_ADDRESS = "dapr-public-listen-address" Text "" ours "127.0.0.1" => Full, false, "address of the public listener; empty is all";
     UNIX_SOCKET = "unix-domain-socket" Text "" => Only(&[""]), false, "folder for Unix sockets in place of the API ports";
     CONFIG = "config" List "" => Full, false, "file with a Configuration; may be repeated";
     RESOURCES_PATH = "resources-path" List "" => Full, false, "folder of resource files; may be repeated";

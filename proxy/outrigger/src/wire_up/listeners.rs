@@ -13,6 +13,8 @@ pub(super) struct Listeners {
     pub(super) http: Vec<Listener>,
     /// The gRPC API, one an address.
     pub(super) grpc: Vec<Listener>,
+    /// Health and metadata for whoever reaches it; `None` when it is not asked for.
+    pub(super) public: Option<Listener>,
     /// Other sidecars; `None` without an identity.
     pub(super) peer: Option<Listener>,
     /// Metrics, on the admin runtime; `None` when they are off.
@@ -35,6 +37,7 @@ impl Listeners {
         };
         let http = all("http", &config.listen.http);
         let grpc = all("grpc", &config.listen.grpc);
+        let public = config.listen.public.and_then(|address| bind("public", address));
         let peer = bind("peer", config.listen.peer);
         let metrics = config.listen.metrics.filter(|_| config.configuration.metrics.enabled).and_then(|address| {
             // A socket belongs to the runtime in which it was made.
@@ -42,7 +45,7 @@ impl Listeners {
             bind("metrics", address)
         });
         anyhow::ensure!(refused.is_empty(), "{}", refused.join("\n"));
-        Ok(Listeners { http, grpc, peer, metrics })
+        Ok(Listeners { http, grpc, public, peer, metrics })
     }
 
     /// Ports of HTTP API, gRPC API and metrics; 0 for one that is not there.

@@ -139,8 +139,8 @@ pub(super) fn mesh(
     }
 }
 
-/// Both APIs: HTTP and gRPC.
-pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Front>, Arc<Front>) {
+/// The APIs: HTTP, gRPC, and what the public port has of the first.
+pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> [Arc<Front>; 3] {
     let config = shared.config;
     let invoking = invoke::Config {
         app: config.app.clone(),
@@ -177,6 +177,7 @@ pub(super) fn apis(shared: &Shared<'_>, mesh: &Parts, tracer: Tracer) -> (Arc<Fr
         rules: settings::api_rules(config, ApiProtocol::Grpc),
         call_log: settings::call_log(config),
     });
+    let public = Front::Public(http.public());
     let http = Front::Http(BodyLimit::new(http, config.max_body_bytes));
-    (Arc::new(http), Arc::new(Front::Grpc(grpc)))
+    [Arc::new(http), Arc::new(Front::Grpc(Box::new(grpc))), Arc::new(public)]
 }

@@ -71,7 +71,7 @@ impl Serving {
         let app = parts::app(&shared, &tracer)?;
         let resolver = Arc::clone(&discovery.resolver);
         let mesh = parts::mesh(&shared, rotation.as_ref().map(Rotation::watch), &view, resolver, app, &tracer);
-        let (http, grpc) = parts::apis(&shared, &mesh, tracer);
+        let apis = parts::apis(&shared, &mesh, tracer);
 
         let peer = listeners.peer.as_ref().map(Listener::local_addr);
         tracing::info!(
@@ -83,7 +83,7 @@ impl Serving {
             "listening"
         );
         let mut tasks = JoinSet::new();
-        let drain = serve_calls(&shared, &mut tasks, listeners, http, grpc, mesh);
+        let drain = serve_calls(&shared, &mut tasks, listeners, apis, mesh);
         shared.readiness.api_is_listening();
         let announced = announce(&shared, &mut tasks, rotation.as_ref(), discovery.places, peer, ports);
         Ok(Serving {
@@ -198,8 +198,7 @@ fn serve_calls(
     shared: &Shared<'_>,
     tasks: &mut JoinSet<()>,
     listeners: Listeners,
-    http: Arc<Front>,
-    grpc: Arc<Front>,
+    [http, grpc, public]: [Arc<Front>; 3],
     mesh: Parts,
 ) -> drain::Drain {
     let (drain, draining) = drain::channel();
@@ -208,6 +207,9 @@ fn serve_calls(
     }
     for listener in listeners.grpc {
         tasks.spawn(serve(listener, Arc::clone(&grpc), Arc::clone(&shared.limits), draining.clone()));
+    }
+    if let Some(listener) = listeners.public {
+        tasks.spawn(serve(listener, public, Arc::clone(&shared.limits), draining.clone()));
     }
     if let Some(listener) = listeners.peer {
         tasks.spawn(outrigger_mesh::serve(listener, mesh, draining));
