@@ -38,7 +38,7 @@ use reflection::Reflection;
 use runtime::Runtime;
 
 /// Services of the stock runtime; an app cannot be called by their names.
-const OWN: [&str; 2] = [runtime::SERVICE, "/TaskHubSidecarService/"];
+const OWN: [&str; 3] = [runtime::SERVICE, "/TaskHubSidecarService/", "/dapr.proto.internals.v1.ServiceInvocation/"];
 
 /// Stock's words for a method that the Configuration has closed.
 const CLOSED: &str = "requested endpoint is not available";

@@ -14,7 +14,7 @@ pub struct PublicApi(pub(super) HttpApi);
 impl Service for PublicApi {
     async fn call(&self, _connection: &Connection, request: Request<Body>) -> Response<Body> {
         let path = request.uri().path();
-        match Route::of(&Method::GET, path, None) {
+        match Route::of(&Method::GET, path, None).within(&self.0.0.rules, path, None) {
             _ if request.method() != Method::GET => self.0.failed(Problem::NoAppId { path }),
             Route::Healthz => self.0.healthz(request.uri().query()),
             Route::HealthzOutbound => self.0.healthz_outbound(),

@@ -102,7 +102,9 @@ async fn a_deadline_ends_a_call_that_has_no_answer_and_one_that_stalls() {
         let started = Instant::now();
         let metadata = [("dapr-app-id", "orders"), ("grpc-timeout", "300m")];
         let (code, message) = status(&sidecar, call(method, &metadata)).await;
-        assert_eq!((code.as_str(), message.as_str()), ("4", "deadline timed out after 300ms"), "{method}");
+        // What was left of it where the wait began: 300 ms, or less on a busy machine.
+        assert_eq!(code, "4", "{method}");
+        assert!(message.starts_with("deadline timed out after "), "{method}: {message}");
         assert!(started.elapsed() >= Duration::from_millis(300));
         let told = sidecar.app.last().headers["grpc-timeout"].to_str().unwrap().to_owned();
         let micros: u64 = told.strip_suffix('u').unwrap().parse().unwrap();

@@ -182,6 +182,13 @@ impl http2::Handler for ByDapr<'_> {
     }
 }
 
+/// The app that the caller's sidecar names in a call by HTTP.
+fn named(headers: &http::HeaderMap) -> Option<String> {
+    [header::CALLEE_APP_ID, header::DESTINATION_APP_ID]
+        .iter()
+        .find_map(|name| headers.get(name)?.to_str().ok().map(str::to_owned))
+}
+
 impl ByDapr<'_> {
     async fn call(&self, called: Called) -> Result<Response<Body>, Refused> {
         let tracer = &self.0.port.parts.tracer;
@@ -194,7 +201,12 @@ impl ByDapr<'_> {
         };
         let meant = match meant {
             // Whose certificate we hold is whom the peer has dialled.
-            None => Ok(()),
+            None if self.0.peer.is_some() => Ok(()),
+            // In clear there is none, and another app may have this address by now.
+            None => match named(request.headers()) {
+                Some(app) => self.0.meant_for_us("dapr-callee-app-id", &app, false),
+                None => Ok(()),
+            },
             Some(app) => self.0.meant_for_us("dapr-callee-app-id", &app, false),
         };
         let (verb, path) = (request.method().clone(), request.uri().path().to_owned());

@@ -47,7 +47,7 @@ pub(in crate::http) struct Writer {
     piece: Bytes,
     tail: &'static [u8],
     encoding: Encoding,
-    /// Bytes that have gone out on the connection since [`Writer::mark`].
+    /// Bytes that have gone out on the connection since it was made.
     sent: usize,
 }
 

@@ -151,7 +151,8 @@ impl<M: Chunk> http_body::Body for Pieces<M> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.done
+        // A reader that counts what was promised asks no further.
+        self.done || self.remaining == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -81,8 +81,8 @@ where
     }
     let answered = async {
         let called = match came {
-            Came::InPieces => in_pieces(request, limits).await,
-            Came::Whole => whole(request, limits).await,
+            Came::InPieces => in_time(limits, in_pieces(request, limits)).await,
+            Came::Whole => in_time(limits, whole(request, limits)).await,
             Came::Proxied => proxied(request),
         }?;
         let response = deliver(called).await?;
@@ -134,6 +134,15 @@ async fn in_pieces(request: Request<Body>, limits: &Limits) -> Result<Called, Re
         Pieces::<InternalInvokeRequestStream>::body(messages, payload, length, Ends::Silent)
     };
     Ok(called(outer.headers, inner.map(|()| body), claimed))
+}
+
+/// What is held until it is whole is waited for as long as a stalled reader is.
+async fn in_time(limits: &Limits, reading: impl Future<Output = Result<Called, Refused>>) -> Result<Called, Refused> {
+    let wait = Limits::millis(limits.stall_timeout_ms);
+    match timeout(wait, reading).await {
+        Ok(called) => called,
+        Err(_) => Err(Failure::timeout("request message", wait).into()),
+    }
 }
 
 fn usually_bodyless(method: &Method) -> bool {
