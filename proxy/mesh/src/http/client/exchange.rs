@@ -25,6 +25,8 @@ pub(super) struct Upload {
     body: Body,
     /// What was read of the body first, kept until it is known to have left.
     first: Option<Bytes>,
+    /// Its length before anything of it was taken: another attempt sends it from the start.
+    exact: Option<u64>,
     /// A frame behind the first was taken: there is no way back.
     further: bool,
     ended: bool,
@@ -52,8 +54,9 @@ pub(super) struct Answered {
 }
 
 impl Upload {
-    pub(super) const fn new(body: Body) -> Self {
-        Self { body, first: None, further: false, ended: false, stopped: false }
+    pub(super) fn new(body: Body) -> Self {
+        let exact = body.size_hint().exact();
+        Self { body, exact, first: None, further: false, ended: false, stopped: false }
     }
 
     /// Whether the body can be sent from its start again.
@@ -123,7 +126,7 @@ pub(super) async fn exchange(
     upload: &mut Upload,
 ) -> Result<Answered, Broken> {
     let Connection { reader, writer } = &mut connection;
-    writer.request(head, &upload.body, false)?;
+    writer.request(head, upload.exact, false)?;
     if let Some(first) = upload.first.clone() {
         writer.frame(Frame::data(first)).map_err(|_| Failure::internal("a body grew between two attempts"))?;
     }
@@ -248,6 +251,10 @@ impl Upload {
         let task = tokio::spawn(async move {
             if let Err(stopped) = poll_fn(|cx| self.poll_send(&mut writer, cx)).await {
                 tracing::debug!(?stopped, "request body ended early");
+                if matches!(stopped, Stopped::Source(_)) {
+                    // An app that waits for the rest must see that none comes.
+                    return;
+                }
             }
             // Its end is the app's to see only with the response's: dropping the half would say it now.
             std::future::pending::<()>().await;

@@ -305,7 +305,9 @@ impl Reader {
         if self.ended || self.has_bytes() {
             return false;
         }
-        self.poll_fill(&mut Context::from_waker(Waker::noop()), SMALL).is_pending()
+        // A task that has used up its budget must not take a closed connection for an idle one.
+        let look = tokio::task::unconstrained(poll_fn(|cx| self.poll_fill(cx, SMALL)));
+        pin!(look).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Bytes left by the body's own length.

@@ -80,11 +80,10 @@ impl Writer {
     ///
     /// # Errors
     /// `BadInput` when the head gives the body's length in two ways.
-    pub(in crate::http) fn request(&mut self, head: &Parts, body: &Body, upgrade: bool) -> Result<(), Failure> {
+    pub(in crate::http) fn request(&mut self, head: &Parts, exact: Option<u64>, upgrade: bool) -> Result<(), Failure> {
         self.out.clear();
         (self.written, self.sent, self.piece, self.tail) = (0, 0, Bytes::new(), &[]);
         let given = content_length(&head.headers)?;
-        let exact = body.size_hint().exact();
         let may_have_none = !matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
         self.encoding = match (given, exact) {
             _ if upgrade => Encoding::UntilClose,
@@ -96,7 +95,11 @@ impl Writer {
         self.raw(head.method.as_str().as_bytes());
         self.raw(b" ");
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        self.raw(if target.is_empty() { b"/" } else { target.as_bytes() });
+        if !target.starts_with(['/', '*']) {
+            // A target that came as `http://host?query` has no path of its own.
+            self.raw(b"/");
+        }
+        self.raw(target.as_bytes());
         self.raw(b" HTTP/1.1\r\n");
         for (name, value) in &head.headers {
             if !matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION | UPGRADE) {
